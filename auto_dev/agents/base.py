@@ -1,0 +1,114 @@
+"""What an agent is to auto-dev: something that is given a task and works in a folder.
+
+Its word is a claim. The result says how its process ended; what it did is read from git, what it cost from the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from auto_dev.config import AgentConfig
+from auto_dev.model import Phase
+
+
+class Outcome(StrEnum):
+    """How an agent's turn ended."""
+
+    FINISHED = "finished"  # by itself; whether the work is good is for the gates
+    FAILED = "failed"  # non-zero exit, crash, error of its own
+    TIMED_OUT = "timed_out"  # max_minutes
+    STUCK = "stuck"  # no change of the worktree and no new model turn for stuck_minutes
+    OVER_BUDGET = "over_budget"  # a request was refused by the ledger
+    RATE_LIMITED = "rate_limited"  # until ``resets_at``
+    UNAVAILABLE = "unavailable"  # cannot be started, not logged in
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one model request. ``input`` is the total, cache reads and writes included."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+
+class Meter(Protocol):
+    """Sets money aside before a model request and books what it cost. Implemented by the budget ledger."""
+
+    async def reserve(self, model: str, input_tokens: int, max_output_tokens: int) -> str:
+        """Set the worst case aside in all scopes; return the reservation's id. Raises BudgetError if it does not fit."""
+        ...
+
+    async def settle(self, reservation: str, usage: Usage | None) -> int:
+        """Book the real usage (``None``: unknown, the whole reservation is charged); return micro-dollars charged."""
+        ...
+
+    async def release(self, reservation: str) -> None:
+        """Give a reservation back whose request was certainly never sent."""
+        ...
+
+
+class ProcessLedger(Protocol):
+    """Remembers process trees, so that a later daemon can sweep what survived this one."""
+
+    async def started(self, pid: int, started: int) -> None: ...
+    async def ended(self, pid: int, started: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTask:
+    """One call of an agent.
+
+    ``workdir`` is the worktree; ``run_dir`` the run's folder on the host (transcripts, logs; an agent never writes
+    there); ``report_path`` is where the agent must leave its report; ``log_path`` takes its output, capped.
+    ``round`` is 0 for the first try and rises with every repair. ``env`` is the complete environment for children.
+    """
+
+    run_id: str
+    story_id: str
+    phase: Phase
+    round: int
+    workdir: Path
+    run_dir: Path
+    brief: str
+    brief_path: Path
+    report_path: Path
+    log_path: Path
+    env: Mapping[str, str]
+    config: AgentConfig
+    meter: Meter
+    processes: ProcessLedger
+    project_root: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Something a person may want to see while an agent works. ``kind``: turn | tool | text | note."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResult:
+    """How a call ended. ``detail`` is one line; ``exit_code`` is None when no process ran or a signal ended it."""
+
+    outcome: Outcome
+    detail: str = ""
+    exit_code: int | None = None
+    resets_at: datetime | None = None
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+class AgentRunner(Protocol):
+    """An agent. ``run`` yields progress and, last, exactly one AgentResult; cancelling it ends its tree."""
+
+    name: str
+
+    def run(self, task: AgentTask) -> AsyncIterator[Progress | AgentResult]: ...

@@ -1,0 +1,358 @@
+"""``auto-dev.toml``: what a project's owner decided, checked.
+
+Every error names the key path and the allowed values. Flags override the file; secrets come only from the environment
+or the OS keyring. The policy of a running story is the frozen copy that its run stored when it started.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from auto_dev.errors import ConfigError
+
+FILE_NAME = "auto-dev.toml"
+
+AGENT_KINDS = ("claude-code", "codex", "opencode", "gemini", "aider", "qwen", "acp", "command", "chat", "replay")
+AgentKind = Literal["claude-code", "codex", "opencode", "gemini", "aider", "qwen", "acp", "command", "chat", "replay"]
+Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+_WINDOW = re.compile(r"^(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})$")
+_CLOCK = re.compile(r"^(\d{1,2}):(\d{2})$")
+_SLUG = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_REPOSITORY = re.compile(r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")
+
+
+def _slug(value: str) -> str:
+    if not _SLUG.match(value):
+        raise ValueError("use letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit")
+    return value
+
+
+def _relative(value: str) -> str:
+    path = Path(value)
+    if path.is_absolute() or ".." in path.parts or "\0" in value:
+        raise ValueError("use a path inside the repository, without '..'")
+    return value
+
+
+Slug = Annotated[str, AfterValidator(_slug)]
+RelativePath = Annotated[str, AfterValidator(_relative)]
+
+
+class _Section(BaseModel):
+    """Unknown keys are refused: a misspelt limit must not be taken for no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProjectConfig(_Section):
+    id: Slug | None = None  # default: the repository folder's name
+    base_branch: str | None = None  # default: the remote's HEAD, else the checked-out branch
+    remote: str = "origin"
+    stories: str = ""  # default for DIR
+    dependencies: Literal["stacked", "merged"] = "stacked"
+    write_back: bool = False  # the pull request also sets ``status: done`` in the story's file
+
+
+class AgentConfig(_Section):
+    kind: AgentKind = "claude-code"
+    model: str | None = None
+    command: list[str] = []
+    phases: list[Literal["plan", "implement", "review"]] = ["implement"]
+    max_minutes: Annotated[float, Field(gt=0, le=1440)] = 240
+    stuck_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
+    max_turns: Annotated[int, Field(gt=0, le=1000)] = 100  # kind = "chat", "replay"
+    recording: RelativePath | None = None  # kind = "replay": a folder of recorded conversations
+    base_url: str | None = None  # kind = "chat": another endpoint than the provider's own
+
+    @model_validator(mode="after")
+    def _complete(self) -> AgentConfig:
+        if self.kind == "command" and not self.command:
+            raise ValueError('kind = "command" needs command = ["./agent.sh"]')
+        return self
+
+
+class BudgetConfig(_Section):
+    """US dollars. A limit of 0 lets nothing be spent."""
+
+    daily: Dollars = 50
+    weekly: Dollars = 200
+    story: Dollars = 10
+    alert_at: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.8
+    prices: dict[str, PriceConfig] = {}  # for models that the price table does not know
+
+
+class PriceConfig(_Section):
+    """US dollars per million tokens."""
+
+    input: Dollars
+    output: Dollars
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
+
+
+class RunConfig(_Section):
+    max_parallel: Annotated[int, Field(ge=1, le=64)] = 3
+    repair_attempts: Annotated[int, Field(ge=0, le=10)] = 2
+    schedule: str | None = None  # "08:00-18:00", local to ``timezone``; absent = always
+    timezone: str = "UTC"
+    graph: str | None = None  # "my_package:build"
+
+    @field_validator("schedule")
+    @classmethod
+    def _window(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_window(value)
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"unknown timezone {value!r}; use an IANA name such as Europe/Berlin") from None
+        return value
+
+
+class SetupConfig(_Section):
+    """Done once per worktree."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # "copy" would shadow BaseModel.copy, hence the alias.
+    copy_files: list[RelativePath] = Field(default=[], alias="copy")
+    command: str | None = None
+    ports: Annotated[int, Field(ge=0, le=50)] = 0
+    timeout_minutes: Annotated[float, Field(gt=0, le=240)] = 20
+
+
+class CommandGate(_Section):
+    name: Slug
+    run: Annotated[str, Field(min_length=1)]
+    timeout_minutes: Annotated[float, Field(gt=0, le=600)] = 20
+
+
+class ScopeGate(_Section):
+    allowed_paths: list[str] = []
+    protected_paths: list[str] = [".github/", ".env"]
+    max_file_changes: Annotated[int, Field(ge=1)] = 50
+
+
+class ConfidenceGate(_Section):
+    minimum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.8
+
+
+class GatesConfig(_Section):
+    command: list[CommandGate] = []
+    scope: ScopeGate = ScopeGate()
+    confidence: ConfidenceGate = ConfidenceGate()
+    advisory: list[str] = []  # gates that report but never stop a run
+    custom: list[str] = []  # "my_package:MyGate"
+
+    @field_validator("command")
+    @classmethod
+    def _unique(cls, value: list[CommandGate]) -> list[CommandGate]:
+        names = [gate.name for gate in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two commands are named {twice[0]!r}")
+        return value
+
+
+class GatewayConfig(_Section):
+    anthropic_url: str = "https://api.anthropic.com"
+    openai_url: str = "https://api.openai.com"
+    gemini_url: str = "https://generativelanguage.googleapis.com"
+
+
+class DecisionsConfig(_Section):
+    autonomy: Literal["conservative", "moderate", "aggressive"] = "moderate"
+
+
+class ForgeConfig(_Section):
+    kind: Literal["github", "none"] = "none"
+    repository: str | None = None
+    api_url: str = "https://api.github.com"
+    label: str = "auto-dev"
+
+    @model_validator(mode="after")
+    def _complete(self) -> ForgeConfig:
+        if self.kind == "github" and not self.repository:
+            raise ValueError('kind = "github" needs repository = "owner/name"')
+        if self.repository and not _REPOSITORY.match(self.repository):
+            raise ValueError('repository is written "owner/name"')
+        return self
+
+
+class SlackConfig(_Section):
+    channel: str = "#auto-dev"
+    deciders: list[str] = []
+    api_url: str = "https://slack.com/api/"
+
+
+class EmailConfig(_Section):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    sender: str = Field(default="auto-dev@localhost", alias="from")
+    to: list[str] = []
+
+
+class NotifyConfig(_Section):
+    channels: list[Literal["slack", "email"]] = []
+    daily_summary: str | None = "18:00"
+    slack: SlackConfig = SlackConfig()
+    email: EmailConfig = EmailConfig()
+
+    @field_validator("daily_summary")
+    @classmethod
+    def _time(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_clock(value)
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> NotifyConfig:
+        if "email" in self.channels and not self.email.to:
+            raise ValueError('channels has "email", so [notify.email] needs to = ["you@example.com"]')
+        return self
+
+
+class AutopilotConfig(_Section):
+    enabled: bool = False
+    allowed_tags: list[str] = []
+    min_priority: Annotated[int, Field(ge=1, le=5)] = 5
+    max_concurrent_runs: Annotated[int, Field(ge=1, le=64)] = 1
+    stop_on_failure_count: Annotated[int, Field(ge=1)] = 3
+    schedule_cron: str = ""
+
+
+class Config(_Section):
+    """The whole file. ``Config()`` is the default policy."""
+
+    project: ProjectConfig = ProjectConfig()
+    agent: AgentConfig = AgentConfig()
+    budget: BudgetConfig = BudgetConfig()
+    run: RunConfig = RunConfig()
+    setup: SetupConfig = SetupConfig()
+    gates: GatesConfig = GatesConfig()
+    gateway: GatewayConfig = GatewayConfig()
+    decisions: DecisionsConfig = DecisionsConfig()
+    forge: ForgeConfig = ForgeConfig()
+    notify: NotifyConfig = NotifyConfig()
+    autopilot: AutopilotConfig = AutopilotConfig()
+
+
+BudgetConfig.model_rebuild()
+Config.model_rebuild()
+
+
+def parse_clock(text: str) -> time:
+    """``"18:00"`` as a time of day. Raises ValueError."""
+    match = _CLOCK.match(text.strip())
+    if match and int(match[1]) < 24 and int(match[2]) < 60:
+        return time(int(match[1]), int(match[2]))
+    raise ValueError(f"{text!r} is not a time of day; write it like 18:00")
+
+
+def parse_window(text: str) -> tuple[time, time]:
+    """``"08:00-18:00"`` as two times of day; a window may go over midnight. Raises ValueError."""
+    match = _WINDOW.match(text.replace(" ", ""))
+    if match:
+        start, end = f"{match[1]}:{match[2]}", f"{match[3]}:{match[4]}"
+        end = "00:00" if end == "24:00" else end
+        times = parse_clock(start), parse_clock(end)
+        if times[0] != times[1]:
+            return times
+    raise ValueError(f"{text!r} is not a window of time; write it like 08:00-18:00")
+
+
+def in_window(now: time, window: tuple[time, time]) -> bool:
+    """Whether the local time of day ``now`` lies in ``window``; the end is outside."""
+    start, end = window
+    return start <= now < end if start < end else now >= start or now < end
+
+
+def parse(text: str, where: str, overrides: dict[str, Any] | None = None) -> Config:
+    """Check the TOML ``text`` of the file ``where``, with ``overrides`` ({"budget": {"daily": 5}}) from flags on top.
+
+    Raises ConfigError: one line with the key path of the first error and how to mend it.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not TOML: {error}", where=where) from None
+    for section, keys in (overrides or {}).items():
+        target = data.setdefault(section, {})
+        if isinstance(target, dict):
+            _merge(target, keys)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, where) from None
+
+
+def load(root: Path, overrides: dict[str, Any] | None = None) -> Config:
+    """The config of the repository at ``root``; the defaults when it has no file. Raises ConfigError."""
+    path = root / FILE_NAME
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        text = ""
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8: {error}", where=str(path), mend="Save it as UTF-8.") from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    return parse(text, str(path), overrides)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the file, for editors."""
+    return Config.model_json_schema()
+
+
+def _merge(target: dict[str, Any], keys: dict[str, Any]) -> None:
+    for key, value in keys.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        elif value is not None:
+            target[key] = value
+
+
+def _explain(error: ValidationError, where: str) -> ConfigError:
+    problems = error.errors()
+    first = problems[0]
+    path = ".".join(str(part) for part in first["loc"]) or "the file"
+    what = first["msg"].removeprefix("Value error, ")
+    mend = ""
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        what = "unknown key"
+        mend = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(known)}."
+    elif len(problems) > 1:
+        mend = f"({len(problems) - 1} more after this one.)"
+    given = first.get("input")
+    if first["type"] != "extra_forbidden" and isinstance(given, (str, int, float, bool)):
+        what = f"{what} (given: {given!r})"
+    return ConfigError(f"{path}: {what}", where=where, mend=mend)
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        inner = field.annotation if field else None
+        args = getattr(inner, "__args__", ())
+        candidate = next((a for a in (inner, *args) if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        if candidate is None:
+            return []
+        model = candidate
+    return sorted(field.alias or name for name, field in model.model_fields.items())
