@@ -101,6 +101,12 @@ class Scope(StrEnum):
     RUN = "run"
 
 
+class ReservationStatus(StrEnum):
+    OPEN = "open"  # set aside, the request may be under way
+    SETTLED = "settled"  # charged with the real usage
+    RELEASED = "released"  # the request was certainly never sent
+
+
 class PullState(StrEnum):
     DRAFT = "draft"
     OPEN = "open"

@@ -42,7 +42,7 @@ class Meter(Protocol):
     """Sets money aside before a model request and books what it cost. Implemented by the budget ledger."""
 
     async def reserve(self, model: str, input_tokens: int, max_output_tokens: int) -> str:
-        """Set the worst case aside in all scopes; return the reservation's id. Raises BudgetError if it does not fit."""
+        """Set the worst case aside in all scopes; return the reservation's id. Raises BudgetError if it cannot be."""
         ...
 
     async def settle(self, reservation: str, usage: Usage | None) -> int:

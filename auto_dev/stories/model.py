@@ -56,6 +56,15 @@ class Problem(BaseModel):
     story_ids: tuple[str, ...] = ()
 
 
+class Document(BaseModel):
+    """A file in which there is no story: a ``companion`` of one, a plain ``document``, or ``unreadable``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    kind: str
+
+
 class Backlog(BaseModel):
     """A folder as read: the stories in a stable order, and every problem found. ``files``: how many were looked at."""
 
@@ -64,6 +73,7 @@ class Backlog(BaseModel):
     stories: tuple[Story, ...]
     problems: tuple[Problem, ...]
     files: int
+    documents: tuple[Document, ...] = ()
 
     def held_back(self) -> dict[str, Problem]:
         """Story id → the first error that holds it back."""

@@ -333,8 +333,9 @@ SELECT s.project_id, s.id, s.title, s.path, s.priority, s.tags, s.position, s.or
        r.branch AS run_branch,
        CASE
            WHEN s.file_status = 'done' OR p.state = 'merged' THEN 'done'
-           WHEN s.skipped_at IS NOT NULL OR p.state = 'closed' THEN 'skipped'
+           WHEN s.skipped_at IS NOT NULL THEN 'skipped'
            WHEN r.status IN ('queued', 'running', 'waiting', 'paused') THEN r.status::text
+           WHEN p.state = 'closed' THEN 'skipped'
            WHEN r.status = 'succeeded' THEN 'in_review'
            WHEN r.status = 'failed' THEN 'failed'
            WHEN r.status = 'skipped' THEN 'skipped'
@@ -347,6 +348,7 @@ SELECT s.project_id, s.id, s.title, s.path, s.priority, s.tags, s.position, s.or
        CASE
            WHEN s.file_status = 'done' OR p.state = 'merged' THEN ''
            WHEN s.skipped_at IS NOT NULL THEN s.skip_reason
+           WHEN r.status IN ('queued', 'running', 'waiting', 'paused') THEN r.reason
            WHEN p.state = 'closed' THEN 'its pull request was closed'
            WHEN r.status IS NOT NULL AND r.status <> 'aborted' THEN r.reason
            WHEN s.problem <> '' THEN s.problem

@@ -1,0 +1,184 @@
+"""kind = "command": any program. The brief on stdin, the worktree as folder, the report where it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from auto_dev.agents.base import AgentResult, AgentTask, Outcome, Progress
+from auto_dev.agents.progress import fingerprint
+from auto_dev.agents.stream import Emit, end_task, stream
+from auto_dev.errors import AgentError
+from auto_dev.processes import Finished, run_tree
+from auto_dev.text import line
+
+_EVERY_S: Final = 0.25  # between two lines of output that are shown; the log has them all
+_SCAN_S: Final = 15.0
+_SCAN_SHARE: Final = 20  # a scan may use one twentieth of the time
+_TAIL: Final = 4096
+
+
+class CommandAgent:
+    """Runs the configured argv once per call. Its exit status is reported and never taken for a verdict."""
+
+    name = "command"
+
+    def run(self, task: AgentTask) -> AsyncIterator[Progress | AgentResult]:
+        async def work(emit: Emit) -> AgentResult:
+            try:
+                argv = resolve_command(task.config.command, task.project_root, task.env)
+            except AgentError as error:
+                return AgentResult(Outcome.UNAVAILABLE, str(error))
+            return await _run(argv, task, emit)
+
+        return stream(work)
+
+
+def resolve_command(command: Sequence[str], root: Path, env: Mapping[str, str]) -> list[str]:
+    """The argv to execute: a relative first word is a file of the user's checkout, a bare one is looked up on PATH.
+
+    The checkout's file and not the worktree's copy: no agent may change what runs it. Raises AgentError with the mend.
+    """
+    name = command[0]
+    if "/" not in name:
+        found = shutil.which(name, path=env.get("PATH"))
+        if found is None:
+            here = (root / name).is_file()
+            raise AgentError(
+                f"the agent's command {name!r} is not on PATH",
+                where="agent.command",
+                mend=f'Write "./{name}" for the file in the repository.' if here else "Install it, or mend the name.",
+            )
+        return [found, *command[1:]]
+    path = root / name
+    if not path.is_file():
+        raise AgentError(f"there is no file {path}", where="agent.command", mend="Create it, or mend the name.")
+    if not os.access(path, os.X_OK):
+        raise AgentError(f"{path} is not executable", where="agent.command", mend=f"Run `chmod +x {path}`.")
+    _check_first_line(path)
+    return [str(path), *command[1:]]
+
+
+def _check_first_line(path: Path) -> None:
+    """A text file without a ``#!`` line, or with one that names a missing interpreter, cannot be executed."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(256)
+    except OSError:
+        return  # executable and not readable is fine for a binary
+    first = start.split(b"\n", 1)[0]
+    if first.startswith(b"#!"):
+        interpreter = os.fsdecode(first[2:].strip().split(None, 1)[0]) if first[2:].strip() else ""
+        if not Path(interpreter).is_file():
+            raise AgentError(f"{path} names an interpreter that is missing: {interpreter!r}", where="agent.command")
+    elif b"\0" not in start:
+        raise AgentError(
+            f"{path} is a script without a first line that names its interpreter",
+            where="agent.command",
+            mend='Begin it with "#!/bin/sh" or the like.',
+        )
+
+
+async def _run(argv: Sequence[str], task: AgentTask, emit: Emit) -> AgentResult:
+    started: list[tuple[int, int]] = []
+
+    async def on_start(pid: int, ticks: int) -> None:
+        started.append((pid, ticks))
+        await task.processes.started(pid, ticks)
+
+    emit(Progress("note", line(f"started {' '.join(argv)}")))
+    running = asyncio.create_task(
+        run_tree(
+            argv,
+            cwd=task.workdir,
+            env=task.env,
+            output=task.log_path,
+            stdin=task.brief.encode("utf-8", "replace"),
+            timeout_s=task.config.max_minutes * 60,
+            on_start=on_start,
+            on_output=_Lines(emit).take,
+        )
+    )
+    try:
+        stuck = await _watch(running, task, emit)
+        if stuck:
+            return AgentResult(
+                Outcome.STUCK, f"nothing changed in the worktree for {task.config.stuck_minutes:g} minutes"
+            )
+        return _result(running.result(), task)
+    except OSError as error:
+        if error.filename != argv[0]:
+            raise
+        return AgentResult(Outcome.UNAVAILABLE, line(f"{argv[0]} cannot be executed: {error.strerror}"))
+    finally:
+        await end_task(running)
+        for pid, ticks in started:
+            await task.processes.ended(pid, ticks)
+
+
+async def _watch(running: asyncio.Task[Finished], task: AgentTask, emit: Emit) -> bool:
+    """Wait for the end; True when the worktree stayed as it was for ``stuck_minutes``. Output is not progress."""
+    limit = task.config.stuck_minutes * 60
+    before, complete = await asyncio.to_thread(fingerprint, task.workdir, (task.report_path,))
+    if not complete:
+        emit(Progress("note", "the worktree is too large to tell whether the agent is stuck"))
+    since, took = time.monotonic(), 0.0
+    while True:
+        await asyncio.wait({running}, timeout=max(min(_SCAN_S, limit / 4), took * _SCAN_SHARE))
+        if running.done():
+            return False
+        began = time.monotonic()
+        now, complete = await asyncio.to_thread(fingerprint, task.workdir, (task.report_path,))
+        took = time.monotonic() - began
+        if now != before or not complete:
+            before, since = now, began
+        elif began - since > limit:
+            return True
+
+
+def _result(done: Finished, task: AgentTask) -> AgentResult:
+    if done.stopped == "timeout":
+        return AgentResult(Outcome.TIMED_OUT, f"it was ended after {task.config.max_minutes:g} minutes")
+    if done.exit_code == 0:
+        return AgentResult(Outcome.FINISHED, exit_code=0)
+    how = f"exit code {done.exit_code}"
+    if done.exit_code is None:
+        how = (
+            f"ended by {signal.Signals(done.signal).name}"
+            if done.signal in set(signal.Signals)
+            else "ended by a signal"
+        )
+    last = _last_lines(task.log_path)
+    return AgentResult(Outcome.FAILED, line(f"{how}: {last}" if last else how), exit_code=done.exit_code)
+
+
+def _last_lines(path: Path, count: int = 3) -> str:
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(file.tell() - _TAIL, 0))
+        text = file.read().decode("utf-8", "replace")
+    return line(" / ".join([shown for part in text.splitlines() if (shown := line(part, 200))][-count:]))
+
+
+class _Lines:
+    """Of the output, at most one line in a while: the last complete one of a chunk."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._next = 0.0
+
+    def take(self, chunk: bytes) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        texts = chunk[-_TAIL:].decode("utf-8", "replace").splitlines()
+        shown = next((text for part in reversed(texts) if (text := line(part))), "")
+        if shown:
+            self._next = now + _EVERY_S
+            self._emit(Progress("text", shown))

@@ -1,0 +1,240 @@
+"""Chat models as LangChain has them, without what would spend or send unseen: no retries, no tracing, no environment.
+
+Everything of langchain, anthropic and openai is imported when the first model is opened (2 s).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from auto_dev.agents.base import AgentResult, Outcome, Usage
+from auto_dev.config import AgentConfig
+from auto_dev.errors import AgentError
+from auto_dev.text import line
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage
+
+Secrets = Callable[[str], str | None]
+
+MAX_OUTPUT: Final = 8192  # tokens of one answer; each request sets this much aside
+_KEYS: Final = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
+_URLS: Final = {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com/v1"}
+_OPENAI: Final = re.compile(r"(gpt-|chatgpt-|o\d)")
+_AGAIN: Final = timedelta(minutes=5)  # when a service that failed is tried again
+_SOON: Final = timedelta(minutes=1)  # when a rate limit does not say its end
+_NOT_SENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
+# Refused before any work was done on it; providers do not bill these. All else that fails is charged in full.
+_REFUSED: Final = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Which model, where, and with what key."""
+
+    provider: str
+    name: str
+    api_key: str
+    base_url: str
+    timeout_s: float = 600.0
+    max_output: int = MAX_OUTPUT
+
+    @property
+    def priced_as(self) -> str:
+        """The name under which the ledger knows its price."""
+        return f"{self.provider}:{self.name}"
+
+    def __repr__(self) -> str:
+        """Without the key: a spec may end up in a log."""
+        return f"ModelSpec({self.priced_as} at {self.base_url})"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a failed request means. ``billed``: it may cost something, so its reservation is charged in full."""
+
+    result: AgentResult
+    retry: bool
+    billed: bool
+
+
+def split_model(model: str | None) -> tuple[str, str]:
+    """``"anthropic:claude-…"``, or a bare name that tells its provider, as (provider, name). Raises AgentError."""
+    if not model:
+        raise AgentError('kind = "chat" needs a model', where="agent.model", mend='Set model = "claude-sonnet-4-5".')
+    provider, colon, name = model.partition(":")
+    if not colon:
+        provider, name = "", model
+        if model.startswith("claude-"):
+            provider = "anthropic"
+        elif _OPENAI.match(model):
+            provider = "openai"
+    if provider not in _KEYS or not name:
+        raise AgentError(
+            f"no provider is known for the model {line(model, 80)!r}",
+            where="agent.model",
+            mend='Write it as "anthropic:NAME" or "openai:NAME".',
+        )
+    return provider, name
+
+
+def model_spec(config: AgentConfig, secrets: Secrets) -> ModelSpec:
+    """The model of ``config``. Raises AgentError for an unknown one or a missing key (one's own server needs none)."""
+    provider, name = split_model(config.model)
+    key = secrets(_KEYS[provider])
+    if not key and config.base_url is None:
+        raise AgentError(
+            f"{_KEYS[provider]} is not set",
+            where="agent.model",
+            mend=f"Set it in the environment, or `keyring set auto-dev {_KEYS[provider]}`.",
+        )
+    timeout_s = min(600.0, config.stuck_minutes * 60)
+    return ModelSpec(provider, name, key or "none", config.base_url or _URLS[provider], timeout_s)
+
+
+@asynccontextmanager
+async def open_model(spec: ModelSpec) -> AsyncIterator[BaseChatModel]:
+    """The chat model of ``spec``, with connections of its own that are closed afterwards."""
+    from langchain.chat_models import init_chat_model
+
+    settings: dict[str, Any] = {
+        "model_provider": spec.provider,
+        "api_key": spec.api_key,
+        "base_url": spec.base_url,
+        "max_tokens": spec.max_output,
+        "timeout": spec.timeout_s,
+        "max_retries": 0,  # every request has its own reservation, so every retry must be ours
+    }
+    direct = urlsplit(spec.base_url).hostname in ("127.0.0.1", "::1", "localhost")  # no proxy in between
+    if spec.provider == "anthropic":
+        import anthropic
+
+        async with anthropic.DefaultAsyncHttpxClient(timeout=spec.timeout_s, trust_env=not direct) as http:
+            model = init_chat_model(spec.name, **settings)
+            # ChatAnthropic takes no client; its own is shared between event loops and never closed.
+            vars(model)["_async_client"] = anthropic.AsyncAnthropic(
+                api_key=spec.api_key,
+                base_url=spec.base_url,
+                timeout=spec.timeout_s,
+                max_retries=0,
+                http_client=http,
+                open_telemetry=False,
+            )
+            yield model
+        return
+    import openai
+
+    async with openai.DefaultAsyncHttpxClient(timeout=spec.timeout_s, trust_env=not direct) as http:
+        yield init_chat_model(spec.name, **settings, http_async_client=http)
+
+
+def usage_of(message: AIMessage) -> Usage | None:
+    """The tokens that a request took; None when the answer does not say."""
+    told = message.usage_metadata
+    if not told or not told.get("input_tokens"):
+        return None
+    details: Mapping[str, Any] = told.get("input_token_details") or {}
+    written = ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+    return Usage(
+        input=told["input_tokens"],
+        output=told["output_tokens"],
+        cache_read=details.get("cache_read") or 0,
+        cache_write=sum(details.get(name) or 0 for name in written),
+    )
+
+
+def failure(error: Exception, spec: ModelSpec, now: datetime) -> Failure:
+    """What the error of a request means for the agent and for the budget."""
+    from langchain_core.exceptions import ModelConnectionError, ModelTimeoutError
+
+    status = getattr(error, "status_code", None)
+    said = line(str(getattr(error, "message", "") or error), 240)
+    if isinstance(status, int):
+        return Failure(_by_status(status, error, said, spec, now), retry=status >= 500, billed=status not in _REFUSED)
+    if isinstance(error, (ModelConnectionError, ModelTimeoutError)):
+        detail = f"{spec.base_url} cannot be reached or did not answer: {_root(error)}"
+        result = AgentResult(Outcome.RATE_LIMITED, detail, resets_at=now + _AGAIN)
+        return Failure(result, retry=True, billed=not certainly_not_sent(error))
+    return Failure(AgentResult(Outcome.FAILED, f"the model's answer cannot be used: {said}"), retry=False, billed=True)
+
+
+def certainly_not_sent(error: BaseException) -> bool:
+    """Whether no byte of the request can have reached the service: there was no connection."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if _NOT_SENT & {base.__name__ for base in type(seen).__mro__}:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def resets_at(headers: Mapping[str, str], now: datetime) -> datetime:
+    """When a rate limit ends, by ``retry-after`` or the exhausted ``anthropic-ratelimit-*-reset``; else in a minute."""
+    after = headers.get("retry-after", "").strip()
+    if after:
+        moment = _moment(after, now)
+        if moment is not None:
+            return max(moment, now)
+    ends = []
+    for name, value in headers.items():
+        match = re.fullmatch(r"anthropic-ratelimit-(.+)-reset", name.lower())
+        if match and headers.get(f"anthropic-ratelimit-{match[1]}-remaining", "0").strip() == "0":
+            moment = _moment(value, now)
+            if moment is not None:
+                ends.append(moment)
+    return max([*ends, now]) if ends else now + _SOON
+
+
+def _moment(text: str, now: datetime) -> datetime | None:
+    try:
+        seconds = float(text)
+        return now + timedelta(seconds=min(max(seconds, 0.0), 30 * 86400))
+    except (ValueError, OverflowError):
+        pass
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            moment = parse(text)
+        except ValueError:
+            continue
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
+
+
+def _by_status(status: int, error: Exception, said: str, spec: ModelSpec, now: datetime) -> AgentResult:
+    if status == 429:
+        headers = getattr(getattr(error, "response", None), "headers", {})
+        return AgentResult(
+            Outcome.RATE_LIMITED, f"{spec.provider} limits the rate: {said}", resets_at=resets_at(headers, now)
+        )
+    if status >= 500:
+        detail = f"{spec.provider} fails with status {status}: {said}"
+        return AgentResult(Outcome.RATE_LIMITED, detail, resets_at=now + _AGAIN)
+    if status in (401, 403):
+        detail = f"{spec.provider} refuses the key ({status}). Check {_KEYS[spec.provider]}. It says: {said}"
+    elif status == 404:
+        detail = f"{spec.base_url} does not know the model {spec.name!r} (404). Check model in [agent]. It says: {said}"
+    elif status == 402 or "credit balance" in said:
+        detail = f"{spec.provider} wants to be paid first. It says: {said}"
+    else:
+        return AgentResult(Outcome.FAILED, f"{spec.provider} refused the request ({status}): {said}")
+    return AgentResult(Outcome.UNAVAILABLE, detail)
+
+
+def _root(error: BaseException) -> str:
+    seen = error
+    while (below := seen.__cause__ or seen.__context__) is not None:
+        seen = below
+    return line(str(seen) or type(seen).__name__, 160)
+
+
+def at(spec: ModelSpec, base_url: str) -> ModelSpec:
+    """The same model behind another address."""
+    return replace(spec, base_url=base_url)

@@ -1,0 +1,172 @@
+"""A conversation with a model, kept as JSON lines: each message is on the disk before the next step is taken.
+
+So a conversation that was killed goes on where it was. What the next step is follows from the messages alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage, BaseMessage
+
+BRIEF: Final = "brief"  # what a message of ours is for, in ``additional_kwargs["auto_dev"]``, which is not sent
+REMINDER: Final = "reminder"
+GO_ON: Final = "go on"
+
+_PER_MESSAGE: Final = 64  # tokens that roles and separators may take
+_PER_REQUEST: Final = 2_000  # tokens that a provider adds for tools
+
+
+class Step(StrEnum):
+    """What comes next in a conversation."""
+
+    MODEL = "model"
+    TOOLS = "tools"
+    REMIND = "remind"  # it ended without a report
+    GO_ON = "go on"  # its answer was cut off
+    END = "end"
+
+
+class Transcript:
+    """The messages of one call of an agent, in memory and in a file. The file is ours: no agent writes there."""
+
+    def __init__(self, path: Path) -> None:
+        from langchain_core.messages import messages_from_dict
+
+        self.path = path
+        self.messages: list[BaseMessage] = messages_from_dict(_complete_lines(path))
+
+    async def append(self, message: BaseMessage) -> None:
+        """Add a message; it is on the disk when this returns."""
+        from langchain_core.messages import message_to_dict
+
+        row = json.dumps(message_to_dict(message), ensure_ascii=True, default=str)
+        await asyncio.to_thread(_append, self.path, row)
+        self.messages.append(message)
+
+
+def next_step(messages: Sequence[BaseMessage], *, remind: bool = True) -> Step:
+    """What the conversation needs next. ``remind``: whether an end without report is answered, once."""
+    last = messages[-1]
+    if last.type == "human":
+        return Step.MODEL
+    if unanswered(messages):
+        return Step.TOOLS
+    answer = last_answer(messages)
+    reported = bool(answer) and any(call["name"] == "report" for call in answer.tool_calls) if answer else False
+    if last.type == "tool":
+        done = reported and any(
+            m.type == "tool" and m.name == "report" and getattr(m, "status", "") == "success"
+            for m in _after_answer(messages)
+        )
+        return Step.END if done else Step.MODEL
+    if answer is not None and was_cut(answer):
+        return Step.GO_ON
+    if remind and _since_brief(messages, REMINDER) == 0:
+        return Step.REMIND
+    return Step.END
+
+
+def unanswered(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """The tool calls of the last answer that have no result yet: {"name", "args" (None: not readable), "id"}."""
+    answer = last_answer(messages)
+    if answer is None:
+        return []
+    done = {getattr(message, "tool_call_id", "") for message in _after_answer(messages)}
+    calls: list[dict[str, Any]] = [dict(call) for call in answer.tool_calls]
+    calls += [{"name": c.get("name") or "", "args": None, "id": c.get("id")} for c in answer.invalid_tool_calls]
+    return [call for call in calls if call["id"] not in done]
+
+
+def last_answer(messages: Sequence[BaseMessage]) -> AIMessage | None:
+    """The model's last message."""
+    from langchain_core.messages import AIMessage
+
+    return next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
+
+
+def was_cut(answer: AIMessage) -> bool:
+    """Whether the answer ended because it became too long."""
+    told = answer.response_metadata
+    return (told.get("stop_reason") or told.get("finish_reason")) in ("max_tokens", "length")
+
+
+def turns(messages: Sequence[BaseMessage]) -> int:
+    """How often the model has answered since the brief was last given."""
+    count = 0
+    for message in reversed(messages):
+        if message.additional_kwargs.get("auto_dev") == BRIEF:
+            break
+        count += message.type == "ai"
+    return count
+
+
+def input_bound(messages: Sequence[BaseMessage], fixed_bytes: int) -> int:
+    """The most input tokens that a request with these messages can have.
+
+    A token stands for at least one byte, so bytes bound tokens whatever the text is. What the provider has counted
+    once (the input and output of the last answer) is taken as counted, so that the bound stays close. ``fixed_bytes``
+    is the size of what comes with every request: system prompt and tools.
+    """
+    counted, rest = _PER_REQUEST + fixed_bytes, messages
+    for index in range(len(messages) - 1, -1, -1):
+        told = getattr(messages[index], "usage_metadata", None)
+        if told and told.get("input_tokens"):
+            counted, rest = told["input_tokens"] + told["output_tokens"] + _PER_MESSAGE, messages[index + 1 :]
+            break
+    return counted + sum(_size(message) + _PER_MESSAGE for message in rest)
+
+
+def _size(message: BaseMessage) -> int:
+    calls = getattr(message, "tool_calls", [])
+    return len(json.dumps([message.content, calls], ensure_ascii=False, default=str).encode("utf-8", "replace"))
+
+
+def _after_answer(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].type == "ai":
+            return messages[index + 1 :]
+    return messages
+
+
+def _since_brief(messages: Sequence[BaseMessage], kind: str) -> int:
+    count = 0
+    for message in reversed(messages):
+        mark = message.additional_kwargs.get("auto_dev")
+        if mark == BRIEF:
+            break
+        count += mark == kind
+    return count
+
+
+def _complete_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of the file; a last line that a crash left unfinished is taken off it."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    end = data.rfind(b"\n") + 1
+    if end < len(data):
+        os.truncate(path, end)
+    return [json.loads(row) for row in data[:end].splitlines()]
+
+
+def _append(path: Path, row: str) -> None:
+    new = not path.exists()
+    with path.open("a", encoding="ascii") as file:
+        file.write(row + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if new:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

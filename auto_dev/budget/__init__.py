@@ -1,0 +1,1 @@
+"""Money: limits, the ledger that holds them, prices and estimates. Integer micro-dollars everywhere."""

@@ -1,0 +1,203 @@
+"""What a model request costs, in whole micro-dollars, always rounded up: a cost is never booked as less than it is.
+
+Prices come from genai-prices, or from ``[budget.prices]`` where the owner set them. A model without a known price is
+refused, and so is one that the public table lists as free: only the owner may say that a model costs nothing.
+All tokens are priced as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_CEILING, Decimal
+from typing import TYPE_CHECKING, Final, Protocol
+
+from auto_dev.budget.limits import checked_amount
+from auto_dev.config import PriceConfig
+from auto_dev.errors import BudgetError
+from auto_dev.model import MICRO
+from auto_dev.text import line
+
+if TYPE_CHECKING:  # 0.6 s and 1.5 MB of tables: loaded when the first price is needed
+    from genai_prices.types import ModelPrice, TieredPrices
+
+MAX_TOKENS: Final = 10**9
+
+# Any of these may be what an input or output token is billed at; which one is only known afterwards.
+_INPUT_RATES = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_5m_mtok", "cache_write_1h_mtok")
+_OUTPUT_RATES = ("output_mtok", "output_reasoning_mtok")
+
+
+class TokenUsage(Protocol):
+    """Tokens of one request. ``input`` is the total, cache reads and writes included."""
+
+    @property
+    def input(self) -> int: ...
+    @property
+    def output(self) -> int: ...
+    @property
+    def cache_read(self) -> int: ...
+    @property
+    def cache_write(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A plain TokenUsage."""
+
+    input: int
+    output: int
+    cache_read: int = 0
+    cache_write: int = 0
+
+
+class PriceTable:
+    """Prices of models by name, with or without a provider in front (``anthropic:…``, ``openai/…``).
+
+    ``overrides`` are the owner's prices; a name without provider also covers the same name with one. ``clock`` gives
+    the time of a request for prices that change with it, where the caller does not say it.
+    """
+
+    def __init__(self, overrides: Mapping[str, PriceConfig], clock: Callable[[], datetime]) -> None:
+        self._overrides = {name.strip().lower(): price for name, price in overrides.items()}
+        self._clock = clock
+
+    def worst_case_microusd(
+        self, model: str, input_tokens: int, max_output_tokens: int, at: datetime | None = None
+    ) -> int:
+        """The most that a request of this size can cost: every token at the dearest rate that may apply to it.
+
+        Raises BudgetError for an unknown model and for numbers of tokens that make no sense.
+        """
+        tokens = _count(input_tokens, "input tokens"), _count(max_output_tokens, "output tokens")
+        price = self._price(model, at)
+        rates = [
+            max(_dearest(getattr(price, name), tokens[0]) for name in names) for names in (_INPUT_RATES, _OUTPUT_RATES)
+        ]
+        dollars = sum((rate * count for rate, count in zip(rates, tokens, strict=True)), Decimal(0)) / MICRO
+        return _rounded_up(dollars + _dearest(price.requests_kcount, tokens[0]) / 1000)
+
+    def cost_microusd(self, model: str, usage: TokenUsage, at: datetime | None = None) -> int:
+        """What a request cost; cache writes at the provider's standard duration.
+
+        Raises BudgetError for an unknown model and for a usage that cannot be true.
+        """
+        from genai_prices import Usage
+
+        tokens = checked_usage(usage)
+        price = self._price(model, at)
+        try:
+            result = price.calc_price(
+                Usage(
+                    input_tokens=tokens.input,
+                    output_tokens=tokens.output,
+                    cache_read_tokens=tokens.cache_read,
+                    cache_write_tokens=tokens.cache_write,
+                )
+            )
+        except ValueError as error:
+            raise BudgetError(line(str(error)), where=f"the usage of {line(model, 80)}") from None
+        return _rounded_up(result["total_price"])
+
+    def check(self, model: str) -> None:
+        """Raises BudgetError when the model has no known price."""
+        self._price(model, None)
+
+    def _price(self, model: str, at: datetime | None) -> ModelPrice:
+        name = model.strip().lower()
+        for known in (name, _split(name)[1]):
+            if (own := self._overrides.get(known)) is not None:
+                return _own_price(own)
+        price = _listed_price(name, at or self._clock())
+        if price is None or not (price.input_mtok and price.output_mtok):
+            shown = line(model, 80)
+            raise BudgetError(
+                f"no price is known for the model {shown!r}, so nothing may be spent on it",
+                mend=f'Set its price in auto-dev.toml: [budget.prices."{shown}"] with input = and output = '
+                "(US dollars per million tokens).",
+            )
+        return price
+
+
+def price_table(overrides: Mapping[str, PriceConfig], clock: Callable[[], datetime]) -> PriceTable:
+    """The prices of a project: the public table with the owner's ``overrides`` on top."""
+    return PriceTable(overrides, clock)
+
+
+def checked_usage(usage: TokenUsage) -> Tokens:
+    """``usage`` if it can be true. Raises BudgetError.
+
+    Numbers of tokens are whole and not negative, caches are part of the input, and a request always has input.
+    """
+    tokens = Tokens(usage.input, usage.output, usage.cache_read, usage.cache_write)
+    for name in ("input", "output", "cache_read", "cache_write"):
+        _count(getattr(tokens, name), f"{name} tokens")
+    if tokens.input == 0:
+        raise BudgetError("the usage has no input tokens")
+    if tokens.cache_read + tokens.cache_write > tokens.input:
+        raise BudgetError(
+            f"the usage has more cached tokens ({tokens.cache_read} read, {tokens.cache_write} written) "
+            f"than input tokens ({tokens.input})"
+        )
+    return tokens
+
+
+def _count(value: object, what: str) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_TOKENS:
+        raise BudgetError(f"the number of {what} is not a whole number between 0 and {MAX_TOKENS}: {str(value)[:40]}")
+    return value
+
+
+def _dearest(rate: Decimal | TieredPrices | None, input_tokens: int) -> Decimal:
+    """The highest rate that a request of at most ``input_tokens`` can be billed at. Dollars per unit."""
+    if rate is None or isinstance(rate, Decimal):
+        return rate or Decimal(0)
+    return max(rate.base, *(tier.price for tier in rate.tiers if tier.start < input_tokens), Decimal(0))
+
+
+def _rounded_up(dollars: Decimal) -> int:
+    return checked_amount(int((dollars * MICRO).to_integral_value(rounding=ROUND_CEILING)), "the cost of the request")
+
+
+def _own_price(own: PriceConfig) -> ModelPrice:
+    """The owner's price; a cache rate that is not set is the input rate."""
+    from genai_prices.types import ModelPrice
+
+    def rate(dollars: float | None) -> Decimal:
+        return Decimal(str(own.input if dollars is None else dollars))
+
+    return ModelPrice(
+        input_mtok=rate(own.input),
+        output_mtok=rate(own.output),
+        cache_read_mtok=rate(own.cache_read),
+        cache_write_mtok=rate(own.cache_write),
+    )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A provider in front of a model's name, and the rest: ``openai/gpt-5``, ``anthropic:claude-…``."""
+    for index, letter in enumerate(name):
+        if letter in ":/":
+            return name[:index], name[index + 1 :]
+    return "", name
+
+
+def _listed_price(name: str, at: datetime) -> ModelPrice | None:
+    """The public price of ``name`` at that time, or None."""
+    from genai_prices import data_snapshot
+
+    snapshot = data_snapshot.get_snapshot()
+    provider, rest = _split(name)
+    if provider == "models":  # Gemini's API lists its models as models/NAME
+        provider, rest = "", rest.removeprefix("models/")
+    known = data_snapshot.find_provider_by_id(snapshot.providers, provider) if provider else None
+    try:
+        if known is not None:
+            model = snapshot.find_provider_model(rest, known, None, None)[1]
+        else:
+            # An unknown word in front may be a proxy with prices of its own, so it is not simply left out.
+            model = snapshot.find_provider_model(name if provider else rest, None, None, None)[1]
+    except LookupError:
+        return None
+    return model.get_prices(at)

@@ -1,0 +1,319 @@
+"""The command line: one verb a command, each in ``commands/``. Imported when called: ``--help`` is quick."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from auto_dev import __version__
+from auto_dev.errors import AutoDevError, ExitCode
+from auto_dev.text import line
+
+app = typer.Typer(
+    name="auto-dev",
+    help="Works through a backlog of development stories while you are away.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+stories_app = typer.Typer(help="Read a story folder.", no_args_is_help=True)
+budget_app = typer.Typer(help="Show and change the limits.", invoke_without_command=True)
+app.add_typer(stories_app, name="stories")
+app.add_typer(budget_app, name="budget")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Story = Annotated[str, typer.Argument(help="The story's id.")]
+Dir = Annotated[Optional[Path], typer.Argument(help="The folder of stories.", show_default=False)]  # noqa: UP045
+
+
+def _run(command: Coroutine[Any, Any, ExitCode]) -> None:
+    raise typer.Exit(int(asyncio.run(command)))
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"auto-dev {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def start(
+    folder: Dir = None,
+    daily_budget: Annotated[Optional[float], typer.Option(help="US dollars a day.")] = None,  # noqa: UP045
+    weekly_budget: Annotated[Optional[float], typer.Option(help="US dollars a week.")] = None,  # noqa: UP045
+    max_parallel: Annotated[Optional[int], typer.Option(help="Stories at the same time.")] = None,  # noqa: UP045
+    schedule: Annotated[Optional[str], typer.Option(help="Work only then, such as 08:00-18:00.")] = None,  # noqa: UP045
+    notify: Annotated[Optional[str], typer.Option(help="slack,email")] = None,  # noqa: UP045
+    agent: Annotated[Optional[str], typer.Option(help="The kind of agent.")] = None,  # noqa: UP045
+    database_url: Annotated[Optional[str], typer.Option(help="A PostgreSQL server of your own.")] = None,  # noqa: UP045
+    port: Annotated[Optional[int], typer.Option(help="The dashboard's port (not in this version).")] = None,  # noqa: UP045
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in this terminal.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Work until nothing can start, then exit.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start at once, without the countdown.")] = False,
+    no_sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Let agents run with your own rights.")] = False,
+) -> None:
+    """Work through the stories of a folder."""
+    from auto_dev.commands import output
+    from auto_dev.commands.start import Flags, start
+
+    if port is not None:
+        output.warn("warning: this version has no dashboard yet; --port has no effect")
+    flags = Flags(
+        folder, daily_budget, weekly_budget, max_parallel, schedule, notify, agent, database_url,
+        foreground=foreground, once=once, yes=yes, sandbox=not no_sandbox,
+    )  # fmt: skip
+    _run(start(flags))
+
+
+@app.command()
+def status(
+    as_json: Json = False, watch: Annotated[bool, typer.Option("--watch", help="Refresh every second.")] = False
+) -> None:
+    """What every story is doing, what waits for you, and the bill."""
+    from auto_dev.commands.status import status
+
+    _run(status(as_json=as_json, watch=watch))
+
+
+@app.command()
+def decide(
+    decision: Annotated[Optional[str], typer.Argument(help="The decision's id.")] = None,  # noqa: UP045
+    answer: Annotated[Optional[str], typer.Option(help="One of its answers.")] = None,  # noqa: UP045
+    text: Annotated[str, typer.Option(help="Words for the answer, where it takes some.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the open decisions, or answer one."""
+    from auto_dev.commands import control
+    from auto_dev.commands.status import decisions_list
+
+    if decision is None or answer is None:
+        _run(decisions_list(as_json=as_json, only=decision))
+    else:
+        _run(control.decide(decision, answer, text, as_json=as_json))
+
+
+@app.command()
+def pause(as_json: Json = False) -> None:
+    """Start nothing more; what runs completes its step."""
+    from auto_dev.commands import control
+
+    _run(control.pause(as_json=as_json))
+
+
+@app.command()
+def resume(as_json: Json = False) -> None:
+    """Go on after a pause."""
+    from auto_dev.commands import control
+
+    _run(control.resume(as_json=as_json))
+
+
+@app.command()
+def retry(
+    story: Story, hint: Annotated[str, typer.Option(help="Words for the agent's brief.")] = "", as_json: Json = False
+) -> None:
+    """Start a story again, from its base."""
+    from auto_dev.commands import control
+
+    _run(control.retry(story, hint, as_json=as_json))
+
+
+@app.command()
+def skip(
+    story: Story, reason: Annotated[str, typer.Option(help="Why, for the history.")] = "", as_json: Json = False
+) -> None:
+    """Leave a story out."""
+    from auto_dev.commands import control
+
+    _run(control.skip(story, reason, as_json=as_json))
+
+
+@app.command()
+def abort(
+    story: Story,
+    discard: Annotated[bool, typer.Option("--discard/--keep", help="Remove its worktree and branch.")] = False,
+    as_json: Json = False,
+) -> None:
+    """End a story's run."""
+    from auto_dev.commands import control
+
+    _run(control.abort(story, discard=discard, as_json=as_json))
+
+
+@app.command()
+def stop(
+    now: Annotated[bool, typer.Option("--now", help="Do not wait for steps under way.")] = False, as_json: Json = False
+) -> None:
+    """End the daemon."""
+    from auto_dev.commands import control
+
+    _run(control.stop(now=now, as_json=as_json))
+
+
+@app.command()
+def logs(
+    story: Annotated[Optional[str], typer.Argument(help="Only this story, with its agent's output.")] = None,  # noqa: UP045
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as things happen.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What happened."""
+    from auto_dev.commands.status import logs
+
+    _run(logs(story, as_json=as_json, follow=follow))
+
+
+@app.command()
+def prs(as_json: Json = False) -> None:
+    """The pull requests."""
+    from auto_dev.commands.status import prs
+
+    _run(prs(as_json=as_json))
+
+
+@app.command()
+def summary(
+    send: Annotated[bool, typer.Option("--send", help="Send it to the configured channels.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The day in one page."""
+    from auto_dev.commands.summary import summary
+
+    _run(summary(send=send, as_json=as_json))
+
+
+@app.command()
+def worktrees(
+    cleanup: Annotated[bool, typer.Option("--cleanup", help="Remove what nobody needs any more.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The worktrees, and what is unsaved in them."""
+    from auto_dev.commands.worktrees import worktrees
+
+    _run(worktrees(cleanup=cleanup, as_json=as_json))
+
+
+@app.command()
+def run(
+    story: Story,
+    folder: Annotated[Optional[Path], typer.Option("--dir", help="The folder of stories.")] = None,  # noqa: UP045
+    no_sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Let the agent run with your own rights.")] = False,
+) -> None:
+    """Work on one story, here and now."""
+    from auto_dev.commands.start import run_one
+
+    _run(run_one(story, folder, sandbox=not no_sandbox))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Look for what would go wrong."""
+    from auto_dev.commands.doctor import doctor
+
+    _run(doctor(as_json=as_json))
+
+
+@app.command()
+def init(
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write an auto-dev.toml with what was found in this repository."""
+    from auto_dev.commands.init import init
+
+    _run(init(force=force, as_json=as_json))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Optional[Path], typer.Option("--dir", help="Where to play it.")] = None,  # noqa: UP045
+) -> None:
+    """Play the whole thing on a shipped repository, with recorded conversations."""
+    from auto_dev.commands.demo import demo
+
+    _run(demo(folder))
+
+
+@stories_app.command("check")
+def stories_check(folder: Dir = None, as_json: Json = False) -> None:
+    """What was understood of a folder, and what is wrong with it."""
+    from auto_dev.commands.stories import check
+
+    _run(check(folder, as_json=as_json))
+
+
+@stories_app.command("list")
+def stories_list(folder: Dir = None, as_json: Json = False) -> None:
+    """The stories in the order in which they would be worked on."""
+    from auto_dev.commands.stories import list_stories
+
+    _run(list_stories(folder, as_json=as_json))
+
+
+@stories_app.command("explain")
+def stories_explain(story: Story, folder: Dir = None, as_json: Json = False) -> None:
+    """Why a story is ready to start, or is not."""
+    from auto_dev.commands.stories import explain
+
+    _run(explain(story, folder, as_json=as_json))
+
+
+@budget_app.callback()
+def budget(context: typer.Context, as_json: Json = False) -> None:
+    """Spent, set aside and left, today and this week."""
+    if context.invoked_subcommand is None:
+        from auto_dev.commands.budget import show
+
+        _run(show(as_json=as_json))
+
+
+@budget_app.command("show")
+def budget_show(as_json: Json = False) -> None:
+    """Spent, set aside and left, today and this week."""
+    from auto_dev.commands.budget import show
+
+    _run(show(as_json=as_json))
+
+
+@budget_app.command("raise")
+def budget_raise(
+    scope: Annotated[str, typer.Argument(help="day, week, or a story's id.")],
+    to: Annotated[float, typer.Option("--to", help="The new limit in US dollars.")],
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Change a limit, for this day, week or story."""
+    from auto_dev.commands.budget import raise_limit
+
+    _run(raise_limit(scope, to, reason, yes=yes, as_json=as_json))
+
+
+@budget_app.command("history")
+def budget_history(days: Annotated[int, typer.Option(help="How many days back.")] = 14, as_json: Json = False) -> None:
+    """What was spent, day by day."""
+    from auto_dev.commands.budget import history
+
+    _run(history(days, as_json=as_json))
+
+
+def main() -> None:
+    """The entry point: known errors are one line on stderr and their exit code."""
+    try:
+        app(standalone_mode=True)
+    except AutoDevError as error:
+        sys.stderr.write(f"auto-dev: error: {line(str(error), 2000)}\n")
+        sys.exit(int(error.exit_code))
+    except KeyboardInterrupt:
+        sys.stderr.write("auto-dev: interrupted\n")
+        sys.exit(int(ExitCode.INTERRUPTED))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone, as `| head` does
+        sys.exit(int(ExitCode.DONE))

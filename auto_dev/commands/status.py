@@ -1,0 +1,279 @@
+"""``auto-dev status``, ``prs``, ``decide`` (listing), ``logs`` and ``summary``: what is, from the database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg.rows import DictRow
+
+from auto_dev.commands import output
+from auto_dev.commands.here import Here, here
+from auto_dev.errors import ExitCode, UsageError
+from auto_dev.model import dollars, microusd, money
+from auto_dev.text import line
+
+REFRESH_S = 1.0
+
+
+async def status(*, as_json: bool, watch: bool) -> ExitCode:
+    """Print what every story is doing."""
+    place = await here()
+    if not place.known:
+        facts: dict[str, Any] = _nothing(place)
+        _print(facts, as_json)
+        return ExitCode.DONE
+    async with place.database() as db:
+        while True:
+            facts = await gather(place, db)
+            if watch and not as_json:
+                output.console().clear()
+            _print(facts, as_json)
+            if not watch:
+                return ExitCode.DONE
+            await asyncio.sleep(REFRESH_S)
+
+
+def _nothing(place: Here) -> dict[str, Any]:
+    return {
+        "stories": [],
+        "decisions": [],
+        "cost_today_usd": 0.0,
+        "daily_budget_usd": place.config.budget.daily,
+        "paused": False,
+        "daemon": None,
+    }
+
+
+async def gather(place: Here, db: Any) -> dict[str, Any]:
+    """The documented shape of ``status --json``."""
+    from auto_dev.budget.ledger import Ledger
+    from auto_dev.budget.limits import BudgetLimits
+    from auto_dev.daemon import instance
+    from auto_dev.store import backlog, decisions
+    from auto_dev.store.events import QUERIES
+
+    ledger = Ledger(db.pool, place.project_id, lambda: datetime.now(UTC))
+    overview = await ledger.overview(BudgetLimits.of(place.config))
+    costs = await ledger.costs_by_story()
+    async with db.pool.connection() as conn:
+        rows = await backlog.rows(conn, place.project_id)
+        asked = await decisions.open_ones(conn, place.project_id)
+        project = await (await conn.execute(QUERIES["get_project"], {"project": place.project_id})).fetchone()
+        daemon = await (await conn.execute(QUERIES["current_daemon"], {"project": place.project_id})).fetchone()
+    alive = instance.running(place.place.state)
+    uptime = (datetime.now(UTC) - daemon["started_at"]).total_seconds() if daemon and alive else 0.0
+    return {
+        "stories": [story_facts(row, costs) for row in rows if row["present"] or row["run_id"]],
+        "decisions": [decision_facts(row) for row in asked],
+        "cost_today_usd": dollars(overview.day.cost_microusd),
+        "daily_budget_usd": dollars(overview.day.cap_microusd),
+        "paused": bool(project and project["paused"]),
+        "daemon": {"pid": alive.pid, "uptime_s": round(uptime, 1)} if alive else None,
+    }
+
+
+def story_facts(row: Mapping[str, Any], costs: Mapping[str, int]) -> dict[str, Any]:
+    """One story of ``status --json``. ``progress`` in percent; ``pr`` is a URL, a path without a forge, or null."""
+    return {
+        "id": row["id"],
+        "title": row["title"],
+        "status": row["status"],
+        "reason": row["reason"] or "",
+        "phase": row["phase"] if row["run_id"] else None,
+        "progress": 100 if row["status"] in ("in_review", "done") else int(row["progress"] or 0),
+        "pr": row["pull_url"] or None,
+        "branch": row["pull_branch"] or (row["run_branch"] if row["run_id"] else None),
+        "cost_usd": dollars(costs.get(row["id"], 0)),
+        "triggered_by": row["triggered_by"],
+    }
+
+
+def decision_facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One open decision, as ``status --json`` and ``decide --json`` give it."""
+    return {
+        "id": row["id"],
+        "story": row["story_id"],
+        "kind": row["kind"],
+        "question": row["question"],
+        "why": row["why"],
+        "evidence": row["evidence"],
+        "options": [
+            {
+                "id": option["id"],
+                "label": option["label"],
+                "recommended": bool(option.get("recommended")),
+                "wants_text": bool(option.get("wants_text")),
+            }
+            for option in row["options"]
+        ],
+        "asked_at": row["created_at"].isoformat(timespec="seconds"),
+    }
+
+
+def _print(facts: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        output.emit_json(facts)
+        return
+    stories = facts["stories"]
+    if not stories:
+        output.say("No stories yet. Begin with `auto-dev start DIR`.")
+    rows = [
+        (
+            s["id"],
+            _status_words(s),
+            line(s["title"], 60),
+            s["pr"] or line(s["reason"], 120),
+            money(microusd(s["cost_usd"])),
+        )
+        for s in stories
+    ]
+    if rows:
+        output.table(
+            ("story", "status", "title", "pull request or reason", "cost"), rows,
+            styles=[output.STYLES.get(s["status"], "") for s in stories],
+        )  # fmt: skip
+    output.say()
+    for decision in facts["decisions"]:
+        print_decision(decision)
+    spent, cap = microusd(facts["cost_today_usd"]), microusd(facts["daily_budget_usd"])
+    daemon = facts["daemon"]
+    state = f"daemon runs (PID {daemon['pid']})" if daemon else "no daemon runs"
+    paused = ", paused" if facts["paused"] else ""
+    output.say(f"{state}{paused} · today {money(spent)} of {money(cap)}")
+
+
+def _status_words(story: Mapping[str, Any]) -> str:
+    if story["status"] == "running":
+        return f"running {story['phase']} {story['progress']} %"
+    return str(story["status"]).replace("_", " ")
+
+
+def print_decision(decision: Mapping[str, Any]) -> None:
+    """A question, what speaks for it, and the commands that answer it."""
+    output.say(f"? {decision['story']}: {line(decision['question'], 400)}  [{decision['id']}]")
+    if decision["why"]:
+        output.say(f"    {line(decision['why'], 400)}")
+    for entry in decision["evidence"][:3]:
+        title = line(str(entry.get("title", "")), 80)
+        where = f"{entry['file']}:{entry['line']}" if entry.get("file") and entry.get("line") else entry.get("file", "")
+        excerpt = [part for part in str(entry.get("excerpt", "")).splitlines() if part.strip()][-4:]
+        output.say("    | " + " ".join(str(part) for part in (title, where) if part))
+        for part in excerpt:
+            output.say(f"    |   {line(part, 160)}")
+    for option in decision["options"]:
+        text = ' --text "…"' if option["wants_text"] else ""
+        star = " (recommended)" if option["recommended"] else ""
+        output.say(f"    auto-dev decide {decision['id']} --answer {option['id']}{text}   # {option['label']}{star}")
+    output.say()
+
+
+async def prs(*, as_json: bool) -> ExitCode:
+    """Print the pull requests that wait for review, and those that were."""
+    from auto_dev.store.events import QUERIES
+
+    place = await here()
+    rows: Sequence[DictRow] = ()
+    if place.known:
+        async with place.database() as db:
+            rows = await db.fetch_all(QUERIES["pull_rows"], {"project": place.project_id})
+    pulls = [
+        {
+            "story": row["story_id"], "title": row["title"], "state": row["state"], "number": row["number"],
+            "url": row["url"], "branch": row["branch"], "base": row["base"], "head_sha": row["head_sha"],
+        }
+        for row in rows
+    ]  # fmt: skip
+    if as_json:
+        output.emit_json({"pull_requests": pulls})
+    elif not pulls:
+        output.say("No pull requests yet.")
+    else:
+        output.table(
+            ("story", "state", "branch → base", "where"),
+            [(p["story"], p["state"], f"{p['branch']} → {p['base']}", p["url"]) for p in pulls],
+        )
+    return ExitCode.DONE
+
+
+async def decisions_list(*, as_json: bool, only: str | None = None) -> ExitCode:
+    """Print what waits for a person: all of it, or one decision."""
+    from auto_dev.store import decisions
+
+    place = await here()
+    asked: list[dict[str, Any]] = []
+    if place.known:
+        async with place.database() as db, db.pool.connection() as conn:
+            rows = await decisions.open_ones(conn, place.project_id)
+            asked = [decision_facts(row) for row in rows if only in (None, row["id"])]
+    if only and not asked:
+        raise UsageError(f"decision {only!r} is not open", mend="`auto-dev decide` lists the open ones.")
+    if as_json:
+        output.emit_json({"decisions": asked})
+    elif not asked:
+        output.say("Nothing waits for you.")
+    else:
+        for decision in asked:
+            print_decision(decision)
+    return ExitCode.DONE
+
+
+async def logs(story: str | None, *, as_json: bool, follow: bool) -> ExitCode:
+    """Print events, and for one story also its agent's output."""
+    from auto_dev.store import backlog, events
+
+    place = await here()
+    async with place.database() as db:
+        last, shown = 0, False
+        if story:
+            async with db.pool.connection() as conn:
+                row = await backlog.row(conn, place.project_id, story)
+            if row is None:
+                raise UsageError(f"there is no story {story!r}", mend="`auto-dev status` lists them.")
+        while True:
+            async with db.pool.connection() as conn:
+                found = await events.after(conn, place.project_id, last, story=story)
+            for event in found:
+                last, shown = event["id"], True
+                _print_event(event, as_json)
+            if found:
+                continue
+            if not follow:
+                break
+            await asyncio.sleep(REFRESH_S / 2)
+    if story and row and row["run_id"] and not as_json:
+        _print_agent_logs(place.place.runs / row["id"] / row["run_id"])
+    if not shown and not as_json:
+        output.say("Nothing happened yet.")
+    return ExitCode.DONE
+
+
+def _print_event(event: Mapping[str, Any], as_json: bool) -> None:
+    record = {
+        "id": event["id"], "at": event["at"].isoformat(timespec="milliseconds"), "kind": event["kind"],
+        "story": event["story_id"], "run": event["run_id"], "data": event["data"],
+    }  # fmt: skip
+    if as_json:
+        output.say(json.dumps(record, ensure_ascii=False))
+    else:
+        output.say(f"{event['at']:%H:%M:%S}  {event_line(event)}")
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """An event as a person reads it."""
+    data = {k: v for k, v in event["data"].items() if v not in ("", None, [], {})}
+    words = "  ".join(f"{key}={line(str(value), 120)}" for key, value in data.items())
+    return f"{event['story_id'] or '-':<14} {event['kind'].lower().replace('_', ' '):<22} {words}".rstrip()
+
+
+def _print_agent_logs(folder: Path) -> None:
+    for path in sorted(folder.glob("*.log")):
+        output.say(f"\n── {path}")
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(size - 4000, 0))
+            output.say(file.read().decode("utf-8", "replace").rstrip())

@@ -1,0 +1,53 @@
+"""``auto-dev summary``: the day in one page, on the terminal or to the channels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+from auto_dev.budget.limits import BudgetLimits
+from auto_dev.commands import output
+from auto_dev.commands.here import here
+from auto_dev.daemon.clock import now
+from auto_dev.daemon.digest import day_summary
+from auto_dev.errors import ExitCode, UsageError
+from auto_dev.notify import facts, outbox
+from auto_dev.notify.channel import make_channels
+from auto_dev.notify.outbox import Deliverer
+from auto_dev.notify.schedule import Slot
+from auto_dev.notify.summary import render_text
+from auto_dev.secrets import secret
+from auto_dev.text import jsonable
+
+
+async def summary(*, send: bool, as_json: bool) -> ExitCode:
+    """Gather today's facts; print them, or send them with ``send``."""
+    place = await here()
+    async with place.database() as db:
+        limits = BudgetLimits.of(place.config)
+        gathered = await day_summary(db.pool, place.project_id, limits, now())
+        if send:
+            channels = make_channels(place.config.notify, secret)
+            if not channels:
+                raise UsageError("no channel is configured", mend='Set channels = ["email"] in [notify].')
+            moment = now()
+            fact = replace(
+                facts.daily_summary(Slot(gathered.day, gathered.since, gathered.until), gathered),
+                key=f"summary:{moment.isoformat()}",
+            )
+            async with db.transaction() as conn:
+                await outbox.enqueue(conn, project_id=place.project_id, channels=tuple(channels), **fact.row())
+            deliverer = Deliverer(db.pool, place.project_id, channels, now)
+            await deliverer.deliver_due()
+            async with db.pool.connection() as conn:
+                failed = await outbox.problems(conn, place.project_id)
+            for channel in channels.values():
+                await channel.close()
+            for problem in failed:
+                output.warn(f"error: {problem}")
+            if failed:
+                return ExitCode.ERROR
+    if as_json:
+        output.emit_json(jsonable(asdict(gathered)))
+    else:
+        output.say(render_text(gathered))
+    return ExitCode.DONE

@@ -1,0 +1,118 @@
+"""The daemon's composition root: every adapter is chosen and built here, from settings and configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets as random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from auto_dev import config as configuration
+from auto_dev.agents.registry import make_agent
+from auto_dev.budget.ledger import Ledger
+from auto_dev.budget.prices import price_table
+from auto_dev.config import Config
+from auto_dev.daemon.checkout import git_of, look
+from auto_dev.daemon.clock import now
+from auto_dev.daemon.service import Daemon
+from auto_dev.daemon.settings import Settings
+from auto_dev.errors import ForgeError
+from auto_dev.forge import make_forge
+from auto_dev.nodes.context import RepositoryFacts, Services
+from auto_dev.notify.channel import make_channels
+from auto_dev.notify.outbox import Deliverer
+from auto_dev.place import DATABASE_URL, database_folder
+from auto_dev.processes import boot_id
+from auto_dev.secrets import secret
+from auto_dev.store.database import Database
+from auto_dev.worktrees.mirror import Mirror
+from auto_dev.worktrees.repository import UserRepository
+from auto_dev.worktrees.worktree import Worktrees
+
+log = logging.getLogger(__name__)
+
+
+def new_daemon_id() -> str:
+    """An id that no other daemon has: host, process and chance."""
+    return f"{socket.gethostname()[:40]}-{os.getpid()}-{random.token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found fit before anything starts."""
+
+    config: Config
+    repository: UserRepository
+    token: str | None
+
+
+async def check(settings: Settings) -> Checked:
+    """Look at configuration, repository and secrets. Raises AutoDevError for the first thing that does not fit."""
+    config = configuration.load(settings.root, settings.overrides)
+    repository = await look(settings.root, settings.state_home, config)
+    token = secret("GITHUB_TOKEN") if config.forge.kind == "github" else None
+    if config.forge.kind == "github" and repository.push is None:
+        raise ForgeError(
+            f"there is no remote {config.project.remote!r} to push to",
+            where="project.remote",
+            mend='Add the remote, or set kind = "none" in [forge].',
+        )
+    return Checked(config, repository, token)
+
+
+@asynccontextmanager
+async def daemon(settings: Settings, daemon_id: str) -> AsyncIterator[Daemon]:
+    """A daemon, ready to ``serve``; everything it uses is closed afterwards."""
+    checked = await check(settings)
+    config, place = checked.config, settings.place
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(
+            Database.open(
+                os.environ.get(DATABASE_URL), database_folder(settings.state_home), size=config.run.max_parallel * 2 + 6
+            )
+        )
+        channels = make_channels(config.notify, secret)
+        for channel in channels.values():
+            stack.push_async_callback(channel.close)
+        forge = make_forge(config.forge, checked.token, place.pulls, clock=now)
+        stack.push_async_callback(forge.close)
+        repository = checked.repository
+        push = replace(repository.push, token=checked.token) if repository.push else None
+        mirror = Mirror(place.state, repository, git_of(settings.state_home))
+        notes = [*await mirror.ensure()]
+        tips = await mirror.refresh()
+        notes += [note for tip in tips.values() for note in tip.warnings]
+        for note in notes:
+            log.warning(note, extra={"action": "repository_note"})
+        services = Services(
+            place=place,
+            db=db,
+            repository=RepositoryFacts(repository.base_branch, push),
+            mirror=mirror,
+            worktrees=Worktrees(mirror, place.worktrees),
+            ledger=Ledger(db.pool, settings.project_id, now),
+            forge=forge,
+            make_agent=lambda policy: make_agent(policy.agent, secret),
+            prices=lambda policy: price_table(policy.budget.prices, now),
+            channels=tuple(channels),
+            clock=now,
+            daemon_id=daemon_id,
+            boot_id=boot_id(),
+            pid=os.getpid(),
+            dependencies=config.project.dependencies,
+        )
+        deliverer = Deliverer(db.pool, settings.project_id, channels, now)
+        yield Daemon(settings, services, deliverer, config, socket.gethostname())
+
+
+async def with_signals(running: Daemon) -> None:
+    """Make SIGTERM, SIGINT and SIGHUP end the daemon: the first one gently, the second one at once."""
+    import signal
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, running.stop)

@@ -1,0 +1,136 @@
+"""What a person can do to runs and stories, from any channel: one transaction each, which also wakes the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import DictRow
+
+from auto_dev.config import Config
+from auto_dev.daemon.scheduler import OPERATOR, start_run
+from auto_dev.errors import UsageError
+from auto_dev.model import ACTIVE_RUN, FileStatus, RunStatus
+from auto_dev.notify import facts, outbox
+from auto_dev.store import backlog, decisions, leases, runs
+from auto_dev.store.database import Database
+from auto_dev.store.events import QUERIES, Connection, emit, wake
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A project's controls. ``by`` and ``via`` say who acts and through which channel ("cli", "slack", …)."""
+
+    db: Database
+    project: str
+    by: str
+    via: str
+    channels: Sequence[str] = ()
+
+    async def answer(self, decision: str, option: str, text: str = "") -> DictRow:
+        """Answer a decision: the first valid answer counts. Raises UsageError (see ``decisions.answer``)."""
+        async with self.db.transaction() as conn:
+            row = await decisions.answer(conn, self.project, decision, option, text=text, by=self.by, via=self.via)
+            story = await backlog.row(conn, self.project, row["story_id"])
+            chosen = next(o for o in row["options"] if o["id"] == row["answer"])
+            fact = facts.decision_answered(
+                decision_id=row["id"],
+                story_id=row["story_id"],
+                story_title=story["title"] if story else row["story_id"],
+                question=row["question"],
+                answer=str(chosen["label"]),
+                answer_text=row["answer_text"],
+                by=self.by,
+                via=self.via,
+            )
+            await outbox.enqueue(conn, project_id=self.project, channels=self.channels, **fact.row())
+            await wake(conn, self.project)
+        return row
+
+    async def pause(self, reason: str = OPERATOR) -> None:
+        """Start nothing more; what runs completes its phase and pauses."""
+        async with self.db.transaction() as conn:
+            await conn.execute(QUERIES["set_paused"], {"project": self.project, "paused": True, "reason": reason})
+            await emit(conn, self.project, "PROJECT_PAUSED", by=self.by, reason=reason)
+            await wake(conn, self.project)
+
+    async def resume(self) -> list[str]:
+        """Go on: the project, and every paused run. Returns the runs."""
+        resumed = []
+        async with self.db.transaction() as conn:
+            await conn.execute(QUERIES["set_paused"], {"project": self.project, "paused": False, "reason": ""})
+            cursor = await conn.execute(QUERIES["paused_runs"], {"project": self.project})
+            for row in await cursor.fetchall():
+                await runs.requeue(conn, self.project, row["id"], [RunStatus.PAUSED])
+                resumed.append(row["id"])
+            await emit(conn, self.project, "PROJECT_RESUMED", by=self.by)
+            await wake(conn, self.project)
+        return resumed
+
+    async def resume_paused(self, cause: str) -> list[str]:
+        """Let the runs go on that were paused for ``cause`` ("budget"). Returns the runs."""
+        resumed = []
+        async with self.db.transaction() as conn:
+            cursor = await conn.execute(QUERIES["paused_runs"], {"project": self.project})
+            for row in await cursor.fetchall():
+                if str(row["reason"]).startswith(cause):
+                    await runs.requeue(conn, self.project, row["id"], [RunStatus.PAUSED])
+                    resumed.append(row["id"])
+            await wake(conn, self.project)
+        return resumed
+
+    async def retry(self, story: str, config: Config, base_branch: str, hint: str = "") -> str:
+        """Start the story again from its base: a new run. Raises UsageError when one is under way or it is done."""
+        async with self.db.transaction() as conn:
+            row = await self._story(conn, story)
+            latest = await runs.latest(conn, self.project, row["id"])
+            if latest is not None and latest["status"] in ACTIVE_RUN and latest["status"] != RunStatus.WAITING:
+                raise UsageError(
+                    f"{row['id']} is {latest['status']}", mend="Abort it first, or wait until it has ended."
+                )
+            if row["status"] == FileStatus.DONE:
+                raise UsageError(f"{row['id']} is done")
+            if latest is not None and latest["status"] == RunStatus.WAITING:
+                await self._end(conn, latest, RunStatus.ABORTED, f"tried again by {self.by}")
+            await conn.execute(QUERIES["unskip_story"], {"project": self.project, "story": row["id"]})
+            await backlog.order(conn, self.project, [row["id"]])
+            run = await start_run(conn, self.project, backlog.story_of(row), config, base_branch, hint=hint)
+            await wake(conn, self.project)
+        return run
+
+    async def skip(self, story: str, reason: str = "") -> None:
+        """Leave the story out; an active run of it ends, with its work kept."""
+        await self._end_story(story, RunStatus.SKIPPED, f"skipped by {self.by}" + (f": {reason}" if reason else ""))
+
+    async def abort(self, story: str) -> None:
+        """End the story's active run, with its work kept on its branch or a salvage ref."""
+        await self._end_story(story, RunStatus.ABORTED, f"aborted by {self.by}")
+
+    async def _end_story(self, story: str, status: RunStatus, reason: str) -> None:
+        async with self.db.transaction() as conn:
+            row = await self._story(conn, story)
+            latest = await runs.latest(conn, self.project, row["id"])
+            active = latest if latest is not None and latest["status"] in ACTIVE_RUN else None
+            if active is None and status is RunStatus.ABORTED:
+                raise UsageError(f"{row['id']} has no run under way")
+            if active is not None:
+                await self._end(conn, active, status, reason)
+            if status is RunStatus.SKIPPED:
+                await conn.execute(
+                    QUERIES["skip_story"], {"project": self.project, "story": row["id"], "reason": reason}
+                )
+            else:
+                await conn.execute(QUERIES["unorder_story"], {"project": self.project, "story": row["id"]})
+            await emit(conn, self.project, "TASK_STATUS_CHANGED", story=row["id"], status=status, reason=reason)
+            await wake(conn, self.project)
+
+    async def _end(self, conn: Connection, run: DictRow, status: RunStatus, reason: str) -> None:
+        await leases.revoke(conn, self.project, run["story_id"])
+        await decisions.cancel(conn, run["id"])
+        await runs.transition(conn, run["id"], ACTIVE_RUN, status, reason)
+
+    async def _story(self, conn: Connection, story: str) -> DictRow:
+        rows = [row for row in await backlog.rows(conn, self.project) if row["id"].lower() == story.lower()]
+        if not rows:
+            raise UsageError(f"there is no story {story!r}", mend="`auto-dev status` lists them.")
+        return rows[0]

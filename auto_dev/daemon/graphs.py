@@ -1,0 +1,41 @@
+"""Which graph a run follows: the shipped one or the project's own, in the version that the run began with."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from typing import Any
+
+from auto_dev.errors import ConfigError
+from auto_dev.graphs import story
+from auto_dev.nodes.state import GRAPH_VERSION
+
+
+@cache
+def load_graph(reference: str | None, version: str) -> Any:
+    """The uncompiled graph of ``reference`` ("package:build", None: the shipped one).
+
+    Raises ConfigError when it cannot be loaded, and when ``version`` is not the one that this program has: a run is
+    then refused loudly rather than continued at a node that may mean something else by now.
+    """
+    if version != graph_version(reference):
+        raise ConfigError(
+            f"this run began with graph {version}, and this program has {graph_version(reference)}",
+            where="run.graph",
+            mend="Finish it with the program that began it, or abort it and let the story start again.",
+        )
+    if reference is None:
+        return story.build()
+    module_name, _, attribute = reference.partition(":")
+    try:
+        build = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"{reference!r} cannot be loaded: {error}", where="run.graph", mend='Write it as "package.module:build".'
+        ) from error
+    return build()
+
+
+def graph_version(reference: str | None) -> str:
+    """What is stored with a run to know its graph again."""
+    return GRAPH_VERSION if reference is None else f"{reference} on {GRAPH_VERSION}"

@@ -1,0 +1,161 @@
+"""Reconcile first, then dispatch: the one authority over which runs exist and may run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import psycopg
+
+from auto_dev.budget.limits import CENT, BudgetLimits
+from auto_dev.config import Config, in_window, parse_window
+from auto_dev.daemon.graphs import graph_version
+from auto_dev.model import RunStatus, Trigger
+from auto_dev.nodes.context import Services
+from auto_dev.store import backlog, runs
+from auto_dev.store.events import QUERIES, Connection, emit
+from auto_dev.stories.model import Story
+
+log = logging.getLogger(__name__)
+
+STOPPED = "stopped"  # reason of a run that a stopping daemon left; the next one takes it up
+OPERATOR = "paused by you"
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Why nothing was started: "" when something was or could be."""
+
+    reason: str = ""
+
+
+def window_opens(config: Config, now: datetime) -> datetime | None:
+    """None inside the schedule's window (or without one); else when it opens next, in UTC."""
+    if config.run.schedule is None:
+        return None
+    window = parse_window(config.run.schedule)
+    zone = ZoneInfo(config.run.timezone)
+    local = now.astimezone(zone)
+    if in_window(local.timetz().replace(tzinfo=None), window):
+        return None
+    opening = local.replace(hour=window[0].hour, minute=window[0].minute, second=0, microsecond=0, fold=0)
+    if opening <= local:
+        opening = (opening + timedelta(days=1)).replace(hour=window[0].hour, minute=window[0].minute)
+    return opening.astimezone(now.tzinfo)
+
+
+class Scheduler:
+    """Makes queued runs out of stories, and runnable runs out of orphaned, due and resumed ones."""
+
+    def __init__(self, services: Services, config: Callable[[], Config], in_hand: Callable[[], list[str]]) -> None:
+        self._services = services
+        self._config = config
+        self._in_hand = in_hand
+
+    async def recover(self, conn: Connection) -> list[str]:
+        """Take up what the daemons before this one left; the caller holds the project's lock. Returns the runs."""
+        services = self._services
+        project = services.place.id
+        await conn.execute(QUERIES["forget_dead_jobs"], {"queue": runs.queue_name(project)})
+        orphans = await self._requeue_orphans(conn)
+        cursor = await conn.execute(QUERIES["paused_runs"], {"project": project})
+        for row in await cursor.fetchall():
+            if row["reason"] == STOPPED:
+                await runs.requeue(conn, project, row["id"], [RunStatus.PAUSED])
+        await self._give_jobs(conn)
+        return orphans
+
+    async def reconcile(self, conn: Connection) -> None:
+        """Repair what a crash or a lost message left: edges, orphaned, due and jobless runs."""
+        services = self._services
+        project = services.place.id
+        await backlog.reconcile(conn, project, services.dependencies == "stacked")
+        await self._requeue_orphans(conn)
+        cursor = await conn.execute(QUERIES["due_runs"], {"project": project, "now": services.clock()})
+        for row in await cursor.fetchall():
+            await runs.requeue(conn, project, row["id"], [RunStatus.PAUSED])
+            await emit(conn, project, "RUN_RESUMED", run=row["id"])
+        await self._give_jobs(conn)
+
+    async def orphans(self, conn: Connection) -> list[str]:
+        """Runs that say they run but whose lease nobody alive holds; locked for the caller."""
+        cursor = await conn.execute(QUERIES["orphaned_runs"], {"project": self._services.place.id})
+        return [row["id"] for row in await cursor.fetchall()]
+
+    async def _requeue_orphans(self, conn: Connection) -> list[str]:
+        project = self._services.place.id
+        cursor = await conn.execute(QUERIES["orphaned_runs"], {"project": project})
+        orphans = [row for row in await cursor.fetchall() if row["id"] not in self._in_hand()]
+        for row in orphans:
+            await runs.requeue(conn, project, row["id"], [RunStatus.RUNNING])
+            await emit(conn, project, "RUN_RECOVERED", story=row["story_id"], run=row["id"])
+        return [row["id"] for row in orphans]
+
+    async def _give_jobs(self, conn: Connection) -> None:
+        project = self._services.place.id
+        cursor = await conn.execute(
+            QUERIES["jobless_runs"],
+            {"project": project, "queue": runs.queue_name(project), "in_hand": self._in_hand()},
+        )
+        for row in await cursor.fetchall():
+            await runs.defer(conn, project, row["id"], runs.RESUMED)
+
+    async def dispatch(self, conn: Connection) -> Idle:
+        """Start what may start now, within the slots that are free. Safe to call from several transactions at once."""
+        services = self._services
+        project, config = services.place.id, self._config()
+        row = await (await conn.execute(QUERIES["get_project"], {"project": project})).fetchone()
+        if row is None or row["paused"]:
+            return Idle("paused")
+        if window_opens(config, services.clock()) is not None:
+            return Idle("schedule")
+        counts = await (await conn.execute(QUERIES["count_active"], {"project": project})).fetchone()
+        assert counts is not None
+        free = config.run.max_parallel - counts["running"] - counts["queued"]
+        if free <= 0:
+            return Idle()
+        overview = await services.ledger.overview(BudgetLimits.of(config))
+        if min(overview.day.unspent_microusd, overview.week.unspent_microusd) < CENT:
+            return Idle("budget")
+        try:
+            # Two finished stories may both see the child that they unblock; the index lets one of them have it.
+            async with conn.transaction():
+                for story_id in await backlog.candidates(conn, project, free):
+                    await self._start(conn, story_id, config)
+        except psycopg.errors.UniqueViolation:
+            log.info("a run was started elsewhere", extra={"action": "dispatch_race"})
+        return Idle()
+
+    async def _start(self, conn: Connection, story_id: str, config: Config) -> None:
+        row = await backlog.row(conn, self._services.place.id, story_id)
+        assert row is not None
+        await start_run(
+            conn, self._services.place.id, backlog.story_of(row), config, self._services.repository.base_branch
+        )
+
+
+async def start_run(
+    conn: Connection,
+    project: str,
+    story: Story,
+    config: Config,
+    base_branch: str,
+    *,
+    trigger: Trigger = Trigger.MANUAL,
+    hint: str = "",
+) -> str:
+    """Make a run of ``story`` under the policy as it is now, with its job, in the caller's transaction."""
+    return await runs.create(
+        conn,
+        project,
+        story.id,
+        policy={"config": config.model_dump(mode="json", by_alias=True), "story": story.model_dump(mode="json")},
+        branch=f"auto-dev/{story.id}",
+        base_branch=story.base_branch or base_branch,
+        graph_version=graph_version(config.run.graph),
+        triggered_by=trigger,
+        hint=hint,
+    )

@@ -1,0 +1,307 @@
+"""The daemon of one project: it recovers, schedules, runs, and ends only when nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import procrastinate
+import psycopg
+from psycopg import AsyncConnection
+
+from auto_dev import __version__
+from auto_dev import config as configuration
+from auto_dev.config import Config
+from auto_dev.daemon import digest
+from auto_dev.daemon.outcome import Outlook, exit_code, outlook
+from auto_dev.daemon.runner import Runner
+from auto_dev.daemon.scheduler import OPERATOR, STOPPED, Idle, Scheduler, window_opens
+from auto_dev.daemon.settings import Settings
+from auto_dev.errors import AutoDevError, ExitCode, StoreError
+from auto_dev.model import RunStatus
+from auto_dev.nodes.context import RunPausedError, Services
+from auto_dev.notify.outbox import Deliverer
+from auto_dev.processes import sweep
+from auto_dev.store import backlog, leases, runs
+from auto_dev.store.events import QUERIES, emit
+from auto_dev.stories.fingerprint import fingerprint
+from auto_dev.stories.reader import read_folder
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+LEASE_BEAT_S = 8.0
+RECONCILE_S = 15.0
+STORIES_S = 60.0
+POLL_JOBS_S = 0.5
+GRACE_S = 300.0  # how long a phase under way may take to complete after the first request to stop
+FLUSH_S = 15.0  # how long a daemon that ends waits for its last messages
+
+
+class Daemon:
+    """One project's daemon. ``serve`` returns the exit code; ``stop`` may be called from a signal handler."""
+
+    def __init__(self, settings: Settings, services: Services, deliverer: Deliverer, config: Config, host: str) -> None:
+        self.settings = settings
+        self.services = services
+        self.config = config
+        self.host = host
+        self._deliverer = deliverer
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self.runner = Runner(services, self._stop.is_set)
+        self.scheduler = Scheduler(services, lambda: self.config, lambda: list(self.runner.in_hand))
+        self._project_paused = False
+        self._idle = Idle()
+        self._outlook = Outlook()
+        services.interruption = self._interruption
+        services.dispatch = self.scheduler.dispatch
+
+    def stop(self, *, now: bool = False) -> None:
+        """Ask to end: runs complete the node they are in. With ``now`` (or asked twice) they are cut off."""
+        if now or self._stop.is_set():
+            self._stop_now.set()
+        self._stop.set()
+        self._wake.set()
+
+    async def serve(self, ready: Callable[[], None] = lambda: None) -> ExitCode:
+        """Work until asked to stop — or, with ``once``, until nothing can start any more."""
+        await self._begin()
+        ready()
+        if self.settings.delay_s:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), self.settings.delay_s)
+        background = [
+            self._forever("ticks", self._ticks()),
+            self._forever("leases", self._lease_beats()),
+            self._forever("listener", self._listen()),
+            self._forever("outbox", self._deliverer.run(self._stop)),
+        ]
+        worker = asyncio.create_task(self._work(), name="worker")
+        try:
+            await self._stop.wait()
+            await self._wind_down(worker)
+        finally:
+            for task in (*background, worker):
+                task.cancel()
+            await asyncio.gather(*background, worker, return_exceptions=True)
+            await self._end()
+        return exit_code(self._outlook)
+
+    # ── beginning and end ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _begin(self) -> None:
+        services, project = self.services, self.settings.project_id
+        async with services.db.transaction() as conn:
+            await conn.execute(
+                QUERIES["start_daemon"],
+                {
+                    "daemon": services.daemon_id,
+                    "project": project,
+                    "host": self.host,
+                    "pid": services.pid,
+                    "version": __version__,
+                },
+            )
+            await conn.execute(
+                QUERIES["end_former_daemons"],
+                {"project": project, "host": self.host, "daemon": services.daemon_id},
+            )
+        await self._sweep()
+        async with services.db.transaction() as conn:
+            orphans = await self.scheduler.recover(conn)
+            await emit(conn, project, "DAEMON_STARTED", daemon=services.daemon_id, recovered=orphans)
+        await services.ledger.reconcile(orphans)
+        await self._sync_stories()
+
+    async def _sweep(self) -> None:
+        """End the process trees that a killed daemon left, before anything works in their worktrees again."""
+        services = self.services
+        rows = await services.db.fetch_all(
+            QUERIES["survivors"],
+            {"project": self.settings.project_id, "host": self.host, "daemon": services.daemon_id},
+        )
+        trees = [(row["pid"], row["started"]) for row in rows if row["boot_id"] == services.boot_id]
+        if ended := await sweep(trees, services.boot_id):
+            log.warning("swept process trees", extra={"action": "sweep", "ended": ended})
+        for row in rows:
+            await services.db.execute(
+                QUERIES["forget_process"], {"pid": row["pid"], "started": row["started"], "boot": row["boot_id"]}
+            )
+
+    async def _wind_down(self, worker: asyncio.Task[None]) -> None:
+        """Let what runs complete its node; after the grace, or a second request, cut it off."""
+        deadline = asyncio.get_running_loop().time() + GRACE_S
+        while self.runner.in_hand and not self._stop_now.is_set():
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                break
+            tasks = [*self.runner.in_hand.values(), asyncio.ensure_future(self._stop_now.wait())]
+            await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            tasks[-1].cancel()
+        for task in list(self.runner.in_hand.values()):
+            task.cancel()
+        if self.runner.in_hand:
+            await asyncio.wait(self.runner.in_hand.values(), timeout=GRACE_S)
+        worker.cancel()
+
+    async def _end(self) -> None:
+        services, project = self.services, self.settings.project_id
+        with contextlib.suppress(psycopg.Error, StoreError):
+            async with asyncio.timeout(FLUSH_S):
+                while await self._deliverer.deliver_due():
+                    pass
+        async with services.db.transaction() as conn:
+            await conn.execute(QUERIES["end_daemon"], {"daemon": services.daemon_id})
+            # What was cut off goes on with the next daemon.
+            for run in await self.scheduler.orphans(conn):
+                await runs.pause(conn, run, STOPPED, None)
+            await emit(conn, project, "DAEMON_ENDED", daemon=services.daemon_id)
+
+    # ── loops ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _forever(self, name: str, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(loop, name=name)
+        task.add_done_callback(self._died)
+        return task
+
+    def _died(self, task: asyncio.Task[None]) -> None:
+        """A loop of the daemon must not die in silence: the daemon ends, and its supervisor or owner sees why."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a loop of the daemon died", exc_info=error, extra={"action": "loop_died"})
+            self._outlook = Outlook(broken=f"{task.get_name()}: {error}")
+            self.stop(now=True)
+
+    async def _ticks(self) -> None:
+        loop = asyncio.get_running_loop()
+        reconciled = stories = loop.time()
+        while not self._stop.is_set():
+            self._wake.clear()
+            now = loop.time()
+            try:
+                if now - stories >= STORIES_S:
+                    stories = now
+                    await self._sync_stories()
+                if now - reconciled >= RECONCILE_S:
+                    reconciled = now
+                    async with self.services.db.transaction() as conn:
+                        await self.scheduler.reconcile(conn)
+                    await digest.send_when_due(self.services, self.config)
+                await self._tick()
+            except (psycopg.OperationalError, StoreError) as error:
+                log.warning("the database does not answer", extra={"action": "tick_failed", "why": str(error)})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), TICK_S)
+
+    async def _tick(self) -> None:
+        services, project = self.services, self.settings.project_id
+        async with services.db.transaction() as conn:
+            row = await (await conn.execute(QUERIES["get_project"], {"project": project})).fetchone()
+            self._project_paused = bool(row and row["paused"])
+            await self._drop_taken_away(conn)
+            cursor = await conn.execute(QUERIES["due_runs"], {"project": project, "now": services.clock()})
+            for due in await cursor.fetchall():
+                await runs.requeue(conn, project, due["id"], [RunStatus.PAUSED])
+            self._idle = await self.scheduler.dispatch(conn)
+            self._outlook = await outlook(conn, project, self._idle.reason)
+        if self.settings.once and not self.runner.in_hand and self._outlook.finished:
+            self.stop()
+
+    async def _drop_taken_away(self, conn: AsyncConnection[Any]) -> None:
+        """Cut off runs that a person ended, or whose lease is somebody else's by now."""
+        for run_id, task in list(self.runner.in_hand.items()):
+            row = await runs.get(conn, run_id)
+            if row is not None and row["status"] in (RunStatus.ABORTED, RunStatus.SKIPPED):
+                task.cancel()
+
+    async def _lease_beats(self) -> None:
+        """Prolong the leases; when that fails for too long, stop before somebody else may take over."""
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout(LEASE_BEAT_S), self.services.db.transaction() as conn:
+                    await conn.execute(QUERIES["beat_daemon"], {"daemon": self.services.daemon_id})
+                    held = await leases.renew(conn, self.settings.project_id, self.services.daemon_id)
+                last = loop.time()
+                for run_id, lease in self.runner.owned().items():
+                    if held.get(lease.story_id) != lease.epoch and run_id in self.runner.in_hand:
+                        self.runner.in_hand[run_id].cancel()
+            except (psycopg.OperationalError, StoreError, TimeoutError) as error:
+                log.warning("leases not prolonged", extra={"action": "lease_beat_failed", "why": str(error)})
+                if loop.time() - last > leases.TTL_S - LEASE_BEAT_S:
+                    for task in list(self.runner.in_hand.values()):
+                        task.cancel()
+            await asyncio.sleep(LEASE_BEAT_S)
+
+    async def _listen(self) -> None:
+        """Wake at once when somebody says so; polling stays the truth."""
+        while True:
+            try:
+                async with await AsyncConnection.connect(self.services.db.conninfo, autocommit=True) as conn:
+                    await conn.execute("LISTEN auto_dev_wake")
+                    async for note in conn.notifies():
+                        if note.payload == self.settings.project_id:
+                            self._wake.set()
+            except psycopg.OperationalError:
+                await asyncio.sleep(TICK_S)
+
+    async def _work(self) -> None:
+        """The procrastinate worker, started again whenever a lost database ends it."""
+        queue = runs.queue_name(self.settings.project_id)
+        while not self._stop.is_set():
+            connector = procrastinate.PsycopgConnector(conninfo=self.services.db.conninfo, min_size=1, max_size=4)
+            app = procrastinate.App(connector=connector)
+
+            @app.task(name="run_story", queue=queue)
+            async def run_story(run_id: str) -> None:
+                await self.runner.run(run_id)
+
+            try:
+                async with app.open_async():
+                    await app.run_worker_async(
+                        queues=[queue],
+                        concurrency=self.config.run.max_parallel,
+                        fetch_job_polling_interval=POLL_JOBS_S,
+                        delete_jobs="always",
+                        install_signal_handlers=False,
+                    )
+            except (psycopg.Error, procrastinate.exceptions.ProcrastinateException) as error:
+                log.warning("the worker lost the database", extra={"action": "worker_lost", "why": str(error)})
+                await asyncio.sleep(TICK_S)
+
+    # ── the rest ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _interruption(self) -> RunPausedError | None:
+        """Whether a run must stop before its next node."""
+        if self._stop.is_set():
+            return RunPausedError(STOPPED)
+        if self._project_paused:
+            return RunPausedError(OPERATOR)
+        opens = window_opens(self.config, self.services.clock())
+        return RunPausedError("outside the schedule", opens) if opens is not None else None
+
+    async def _sync_stories(self) -> None:
+        """Read config and stories again; a broken file keeps the last good one and says so."""
+        settings = self.settings
+        try:
+            self.config = configuration.load(settings.root, settings.overrides)
+            await sync_stories(self.services, settings.folder)
+        except AutoDevError as error:
+            log.warning("kept the last good state", extra={"action": "reload_failed", "why": str(error)})
+            async with self.services.db.transaction() as conn:
+                await emit(conn, settings.project_id, "ALERT", text=str(error))
+
+
+async def sync_stories(services: Services, folder: Path) -> list[str]:
+    """Bring the rows in step with the story folder; returns the ids that it holds."""
+    found = await asyncio.to_thread(read_folder, folder)
+    digests = {story.id: fingerprint(story) for story in found.stories}
+    async with services.db.transaction() as conn:
+        await backlog.sync(conn, services.place.id, found, digests, services.dependencies == "stacked")
+    return [story.id for story in found.stories]

@@ -1,0 +1,137 @@
+"""The requests that auto-dev may send to GitHub, and no others: pure, and enforced below everything else.
+
+The guard sits in the HTTP transport. Whatever is called above it, a request that is not on this list is not sent:
+no merge, no review, no push, no leaving draft, no other repository.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+import httpx
+
+from auto_dev.errors import ForgeError
+
+Check = Callable[[Mapping[str, Any]], bool]
+
+
+def _creates_a_draft(body: Mapping[str, Any]) -> bool:
+    return set(body) == {"title", "head", "base", "body", "draft"} and body["draft"] is True
+
+
+def _only_words_and_base(body: Mapping[str, Any]) -> bool:
+    return bool(body) and set(body) <= {"title", "body", "base"}
+
+
+def _a_label(body: Mapping[str, Any]) -> bool:
+    return "name" in body and set(body) <= {"name", "color", "description"}
+
+
+def _label_names(body: Mapping[str, Any]) -> bool:
+    return set(body) == {"labels"} and bool(body["labels"])
+
+
+REPOSITORY: Final = "/repos/{owner}/{repo}"
+
+# (method, path template) and what its JSON body must be like; None: it has none.
+ALLOWED: Final[dict[tuple[str, str], Check | None]] = {
+    ("GET", REPOSITORY): None,
+    ("GET", f"{REPOSITORY}/pulls"): None,
+    ("POST", f"{REPOSITORY}/pulls"): _creates_a_draft,
+    ("GET", f"{REPOSITORY}/pulls/{{number}}"): None,
+    ("PATCH", f"{REPOSITORY}/pulls/{{number}}"): _only_words_and_base,
+    ("GET", f"{REPOSITORY}/labels/{{name}}"): None,
+    ("POST", f"{REPOSITORY}/labels"): _a_label,
+    ("POST", f"{REPOSITORY}/issues/{{number}}/labels"): _label_names,
+    # Where GitHub sends a reader of a renamed repository.
+    ("GET", "/repositories/{number}"): None,
+    ("GET", "/repositories/{number}/pulls"): None,
+    ("GET", "/repositories/{number}/pulls/{pull}"): None,
+    ("GET", "/repositories/{number}/labels/{name}"): None,
+}
+
+_PARTS = {"owner": r"[A-Za-z0-9._-]+", "repo": r"[A-Za-z0-9._-]+", "number": r"[1-9][0-9]{0,18}"}
+_PARTS |= {"pull": _PARTS["number"], "name": r"[A-Za-z0-9._~%-]+"}
+_HOLE = re.compile(r"\{(\w+)\}")
+
+
+def _compile(template: str) -> re.Pattern[str]:
+    return re.compile(_HOLE.sub(lambda hole: f"(?P<{hole[1]}>{_PARTS[hole[1]]})", template))
+
+
+_COMPILED: Final = tuple((method, _compile(template), check) for (method, template), check in ALLOWED.items())
+
+
+def refusal(method: str, target: str, body: bytes, *, prefix: str, repository: str) -> str:
+    """Why this request must not be sent, or "".
+
+    ``target`` is the raw path with its query, ``prefix`` the API's own path ("" or "/api/v3"), ``repository`` the only
+    one that may be written to, as "owner/name".
+    """
+    path, _, query = target.partition("?")
+    if not path.startswith(f"{prefix}/"):
+        return f"{method} {path} lies outside the API"
+    path = path[len(prefix) :]
+    for allowed_method, pattern, check in _COMPILED:
+        found = pattern.fullmatch(path)
+        if method != allowed_method or not found:
+            continue
+        values = found.groupdict()
+        if any(unquote(value) in {".", ".."} for value in values.values()):
+            return f"{path} has a path segment that is not a name"
+        if method == "GET":
+            return "it carries a body" if body else ""
+        if query or f"{values['owner']}/{values['repo']}".lower() != repository.lower():
+            return f"{method} {path} is not for {repository}"
+        return "" if check and _json_passes(check, body) else f"{method} {path} has a body that auto-dev never sends"
+    return f"{method} {path} is not among the requests that auto-dev sends"
+
+
+def _json_passes(check: Check, body: bytes) -> bool:
+    try:
+        # A key that stands twice could mean one thing here and another to the server.
+        value = json.loads(body, object_pairs_hook=_unique)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and check(value)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """Lets through what ``ALLOWED`` names, to one API and one repository; raises ForgeError for all else."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, api: httpx.URL, repository: str) -> None:
+        self._inner = inner
+        self._api = api
+        self._repository = repository
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        why = "" if _origin(url) == _origin(self._api) else f"{url.host} is not the configured forge"
+        why = why or refusal(
+            request.method,
+            url.raw_path.decode("ascii"),
+            await request.aread(),
+            prefix=self._api.path.rstrip("/"),
+            repository=self._repository,
+        )
+        if why:
+            raise ForgeError(f"a request was not sent: {why}", where=self._repository)
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port

@@ -1,0 +1,121 @@
+"""A configured command newly fails on the head commit, in a clean checkout of the committed tree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from auto_dev.config import CommandGate
+from auto_dev.gates.base import CommandOutcome, GateContext, Judgement
+from auto_dev.gates.baseline import failures_of, no_tests, why_unusable
+from auto_dev.gates.evidence import entry, judged, last
+from auto_dev.gates.failures import parse_failures
+from auto_dev.model import Route, Verdict
+
+__all__ = ["CommandsGate", "compare", "parse_failures"]
+
+_NOT_RUN = (126, 127)
+_NAMED = 30  # failing tests that are listed one by one
+
+
+class CommandsGate:
+    """One configured command; its gate carries the command's name. It is run once, and only after the cheap gates."""
+
+    expensive = True
+
+    def __init__(self, command: CommandGate) -> None:
+        self.command = command
+        self.name = command.name
+
+    async def judge(self, context: GateContext) -> Judgement:
+        outcome = await context.run_command(self.command, context.head_sha)
+        return compare(context.baseline.get(self.name), outcome)
+
+
+def compare(before: CommandOutcome | None, now: CommandOutcome) -> Judgement:
+    """What the command's outcome on the head means, given the one on the base. Pure.
+
+    By the names of what fails where both tell them, else by how the command ended. Without a baseline every failure
+    is new.
+    """
+    known = Counter(failures_of(before)) if before is not None else Counter[str]()
+    failing = Counter(failures_of(now))
+    if now.ok:
+        return _passed(before, known, now)
+    new, fixed = failing - known, known - failing
+    if now.timed_out:
+        if before is not None and before.timed_out:
+            return _cannot_tell(now, "it ran out of time before the work too")
+        return _failed(now, f"did not end within its time ({now.duration_s:.0f} s)", new)
+    if before is None or before.ok:
+        return _failed(now, _what(now, new), new)
+    if no_tests(before) and no_tests(now):
+        return judged(Verdict.CONCERNS, "still no tests: nothing was checked", evidence=[_ending(now)])
+    if not known and not _became_usable(before, now):
+        return _cannot_tell(now, "it failed before the work too, without naming what fails")
+    if new or not failing:
+        return _failed(now, _what(now, new), new)
+    if (cut := why_unusable(now)) and now.exit_code != before.exit_code and cut != why_unusable(before):
+        return _failed(now, f"only known failures are named, but {cut}", new)
+    if not fixed and now.exit_code != before.exit_code:
+        change = f"the exit code went from {before.exit_code} to {now.exit_code}"
+        return _failed(now, f"the known failures are named, but {change}", new)
+    return _still(failing, fixed)
+
+
+def _passed(before: CommandOutcome | None, known: Counter[str], now: CommandOutcome) -> Judgement:
+    took = entry("duration in seconds", number=round(now.duration_s, 1))
+    if before is None or before.ok:
+        return judged(Verdict.PASS, "passes", evidence=[took])
+    count = known.total()
+    if not count:
+        return judged(Verdict.PASS, "passes; it failed before the work", evidence=[took])
+    reason = f"passes; {_count(count, 'known failure')} {'is' if count == 1 else 'are'} fixed"
+    return judged(Verdict.PASS, reason, evidence=[entry("fixed", excerpt="\n".join(list(known)[:_NAMED])), took])
+
+
+def _still(failing: Counter[str], fixed: Counter[str]) -> Judgement:
+    count = failing.total()
+    reason = f"no new failure; {_count(count, 'known failure')} {'remains' if count == 1 else 'remain'}"
+    evidence = [entry("known before the work", excerpt="\n".join(list(failing)[:_NAMED]))]
+    if fixed:
+        reason += f", {fixed.total()} fixed"
+        evidence.append(entry("fixed", excerpt="\n".join(list(fixed)[:_NAMED])))
+    return judged(Verdict.CONCERNS, reason, evidence=evidence)
+
+
+def _cannot_tell(now: CommandOutcome, why: str) -> Judgement:
+    reason = f"still fails, and auto-dev cannot tell whether the work broke more: {why}"
+    return judged(Verdict.CONCERNS, reason, evidence=[_ending(now)])
+
+
+def _failed(now: CommandOutcome, reason: str, new: Counter[str]) -> Judgement:
+    names = [entry(f"newly fails: {name}" + (f" (×{n})" if n > 1 else "")) for name, n in _first(new.items())]
+    if len(new) > _NAMED:
+        names.append(entry(f"… and {len(new) - _NAMED} more"))
+    took = entry("duration in seconds", number=round(now.duration_s, 1))
+    return judged(Verdict.FAIL, reason, Route.REPAIR, [_ending(now), *names, took])
+
+
+def _what(now: CommandOutcome, new: Counter[str]) -> str:
+    if count := new.total():
+        return f"{_count(count, 'new failure')}: {next(iter(new))}" + (" …" if count > 1 else "")
+    return why_unusable(now) or ("no tests ran" if no_tests(now) else f"fails with exit code {now.exit_code}")
+
+
+def _became_usable(before: CommandOutcome, now: CommandOutcome) -> bool:
+    """Whether the command had nothing to work on before (not found, no tests) and has now: then any failure is new."""
+    return no_tests(before) or (before.exit_code in _NOT_RUN and now.exit_code not in _NOT_RUN)
+
+
+def _ending(now: CommandOutcome) -> dict[str, Any]:
+    return entry(f"how {now.name} ended", excerpt=last(now.tail), number=now.exit_code)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _first(items: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    return list(items)[:_NAMED]

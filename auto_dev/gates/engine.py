@@ -1,0 +1,198 @@
+"""Running gates and drawing the one conclusion: proceed, repair or ask. A broken gate neither passes nor crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from auto_dev.gates.base import Gate, GateContext, Judgement
+from auto_dev.gates.evidence import bounded, digest, entry, judged
+from auto_dev.model import Route, Verdict
+from auto_dev.text import clean, line
+
+GATE_TIMEOUT_S: Final = 900.0  # for gates that run no command; commands have their own limit
+_FINDINGS: Final = 16_000  # characters that go back to the agent
+_FIRST: Final = ("empty", "scope", "tampering")  # an ask of one of these makes running commands pointless
+
+_FITTING: Final[dict[Verdict, frozenset[Route]]] = {
+    Verdict.PASS: frozenset({Route.PROCEED}),
+    Verdict.CONCERNS: frozenset(Route),
+    Verdict.FAIL: frozenset({Route.REPAIR, Route.ASK}),
+    Verdict.WAIVED: frozenset(),  # only a person waives
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """What one gate said in one round. ``advisory``: its owner made it a note, so that it proceeds whatever it says."""
+
+    gate: str
+    judgement: Judgement
+    advisory: bool
+    duration_ms: int
+
+    @property
+    def digest(self) -> str:
+        """Equal for the same failure in another round."""
+        return digest(self.gate, self.judgement)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The conclusion of a round.
+
+    ``reasons``: one line for each gate that stops; ``why``: why a person is asked where gates want a repair, or "";
+    ``findings``: the evidence as text for the agent; ``digests``: gate → digest of what stops, to be handed to the next
+    round as ``previous``; ``stopped``: the rulings that stop.
+    """
+
+    route: Route
+    reasons: tuple[str, ...]
+    findings: str
+    why: str
+    digests: Mapping[str, str]
+    stopped: tuple[Ruled, ...]
+
+
+def rule(gate: str, judgement: object, *, advisory: bool = False, waived: str = "", duration_ms: int = 0) -> Ruled:
+    """``judgement`` checked, its evidence bounded, advisory and waiver applied.
+
+    What is no judgement, or one whose verdict and route contradict each other, becomes a failure that asks. ``waived``
+    is the digest of the failure that a person accepted: it covers that failure and no other.
+    """
+    try:
+        sound = _checked(judgement)
+    except Exception as error:  # noqa: BLE001 (a gate may be anybody's code: whatever it does wrong must ask)
+        sound = _broken(gate, error)
+    if sound.verdict is Verdict.FAIL or sound.route is not Route.PROCEED:
+        if waived and waived == digest(gate, sound):
+            sound = replace(sound, verdict=Verdict.WAIVED, route=Route.PROCEED)
+        elif advisory:
+            sound = replace(sound, route=Route.PROCEED)
+    return Ruled(gate, sound, advisory, max(duration_ms, 0))
+
+
+async def run_gates(
+    gates: Sequence[Gate],
+    context: GateContext,
+    *,
+    attempts_left: int,
+    waived: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Ruled]:
+    """Judge with all ``gates``, the cheap ones first; the rulings come in the order of ``gates``.
+
+    Gates with a true ``expensive`` attribute are left out when a person will be asked anyway because the run changed
+    nothing, left its scope or touched tests. ``waived``: gate → digest of the failure that a person accepted.
+    ``clock``: seconds. A gate's exception becomes a failure that asks; only cancellation goes through.
+    """
+    accepted = waived or {}
+    ruled: dict[int, Ruled] = {}
+    ordered = sorted(range(len(gates)), key=lambda index: bool(getattr(gates[index], "expensive", False)))
+    for index in ordered:
+        gate = gates[index]
+        expensive = bool(getattr(gate, "expensive", False))
+        if expensive and _pointless(ruled.values(), attempts_left):
+            continue
+        name = gate.name
+        began = clock()
+        judgement = await _judge(gate, context, None if expensive else GATE_TIMEOUT_S)
+        ruled[index] = rule(
+            name,
+            judgement,
+            advisory=name in context.policy.gates.advisory,
+            waived=accepted.get(name, ""),
+            duration_ms=int((clock() - began) * 1000),
+        )
+    return [ruled[index] for index in sorted(ruled)]
+
+
+def settle(ruled: Sequence[Ruled], attempts_left: int, previous: Mapping[str, str] | None = None) -> Settled:
+    """The one conclusion of a round. Pure.
+
+    Any gate that asks: ask. Else any that wants a repair: repair while attempts are left, unless a gate fails in the
+    same way as in the round before (``previous``: its ``digests``), since the agent then repeats itself. Else proceed.
+    """
+    stopped = tuple(one for one in ruled if one.judgement.route is not Route.PROCEED)
+    digests = {one.gate: one.digest for one in stopped}
+    route, why = Route.PROCEED, ""
+    if any(one.judgement.route is Route.ASK for one in stopped):
+        route = Route.ASK
+    elif stopped:
+        again = [gate for gate, value in digests.items() if (previous or {}).get(gate) == value]
+        if attempts_left <= 0:
+            route, why = Route.ASK, "the repair attempts are used up"
+        elif again:
+            route, why = Route.ASK, f"the repair changed nothing about {', '.join(again)}"
+        else:
+            route = Route.REPAIR
+    reasons = tuple(f"{one.gate}: {one.judgement.reason}" for one in stopped)
+    return Settled(route, reasons, findings_text(stopped), why, digests, stopped)
+
+
+def findings_text(stopped: Sequence[Ruled]) -> str:
+    """What the gates found, as text for the agent: the evidence itself, bounded, each gate with its share."""
+    if not stopped:
+        return ""
+    share = _FINDINGS // len(stopped)
+    parts = ["These checks do not pass. Mend the cause in the code; do not weaken, skip or remove a check or a test."]
+    for one in stopped:
+        lines = [f"## {one.gate}: {one.judgement.reason}"]
+        lines += [_as_text(item) for item in one.judgement.evidence]
+        parts.append(clean("\n".join(lines), share))
+    return "\n\n".join(parts)
+
+
+async def _judge(gate: Gate, context: GateContext, timeout_s: float | None) -> object:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await gate.judge(context)
+    except Exception as error:  # noqa: BLE001 (custom gates are anybody's code; their failure is evidence, not a crash)
+        return _broken(gate.name, error)
+
+
+def _checked(judgement: object) -> Judgement:
+    if not isinstance(judgement, Judgement):
+        raise TypeError(f"it returned {type(judgement).__name__} instead of a Judgement")
+    verdict, route = Verdict(judgement.verdict), Route(judgement.route)
+    if route not in _FITTING[verdict]:
+        raise ValueError(f"a gate may not say {verdict.value!r} and route {route.value!r}")
+    return Judgement(verdict, line(str(judgement.reason)), route, bounded(judgement.evidence))
+
+
+def _broken(gate: str, error: Exception) -> Judgement:
+    said = line(str(error), 300) if not isinstance(error, TimeoutError) else "it took too long"
+    reason = f"the gate {gate!r} itself failed: {type(error).__name__}: {said}"
+    where = entry(f"{type(error).__name__} in the gate", excerpt=_where(error))
+    return judged(Verdict.FAIL, reason, Route.ASK, [where])
+
+
+def _where(error: Exception) -> str:
+    places: list[str] = []
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        places.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{step.tb_lineno} in {code.co_name}")
+        step = step.tb_next
+    return "\n".join([*places[-8:], line(str(error), 500)])
+
+
+def _pointless(ruled: Any, attempts_left: int) -> bool:
+    """Whether a person will be asked whatever the commands say."""
+    asks = {Route.ASK} if attempts_left > 0 else {Route.ASK, Route.REPAIR}
+    return any(one.gate in _FIRST and one.judgement.route in asks for one in ruled)
+
+
+def _as_text(item: Mapping[str, Any]) -> str:
+    place = str(item.get("file", ""))
+    if place and "line" in item:
+        place += f":{item['line']}"
+    number = f" ({item['number']})" if "number" in item else ""
+    text = f"- {item.get('title', '')}{number}" + (f" [{place}]" if place else "")
+    excerpt = str(item.get("excerpt", "")).rstrip()
+    if not excerpt:
+        return text
+    return text + "\n" + "\n".join(f"    {part}" for part in excerpt.split("\n"))

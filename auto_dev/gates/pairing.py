@@ -1,0 +1,103 @@
+"""Which test of the base became which of the head: the same, moved, renamed, merged into a table, or gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from auto_dev.gates.syntax.suite import Case, overlap, within
+
+ALIKE: Final = 0.75  # a renamed test keeps three quarters of its words
+SAME_NAME: Final = 0.3  # a moved test keeps its name; its body may change, but not to something else altogether
+ABSORBED: Final = 0.7  # a merged or parametrised test still names most of what the old ones named
+_COMPARED: Final = 300  # tests on each side that are compared one with another
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A test in a file. ``home`` is the file's path on the base: one key for both sides of a renamed file."""
+
+    file: str
+    home: str
+    case: Case
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """A test before and after. ``after`` is None when it is gone; ``merged``: it lives on inside a larger one."""
+
+    before: Place
+    after: Place | None
+    merged: bool = False
+
+
+def pair_up(before: Sequence[Place], after: Sequence[Place]) -> list[Pair]:
+    """For every test of the base its counterpart. Pure and deterministic."""
+    found: dict[int, Place] = {}
+    taken: set[int] = set()
+    by_name = {(place.home, place.case.name): place for place in after}
+    for index, place in enumerate(before):
+        same = by_name.get((place.home, place.case.name))
+        if same is not None:
+            found[index] = same
+            taken.add(id(same))
+    _moved(before, after, found, taken)
+    _renamed(before, after, found, taken)
+    merged = _merged(before, after, found)
+    return [Pair(place, found.get(index) or merged.get(index), index in merged) for index, place in enumerate(before)]
+
+
+def _moved(before: Sequence[Place], after: Sequence[Place], found: dict[int, Place], taken: set[int]) -> None:
+    """The same name elsewhere: another class, another file."""
+    by_leaf: dict[str, list[Place]] = {}
+    for place in after:
+        if id(place) not in taken:
+            by_leaf.setdefault(place.case.leaf, []).append(place)
+    for index, place in enumerate(before):
+        if index in found:
+            continue
+        candidates = [c for c in by_leaf.get(place.case.leaf, [])[:_COMPARED] if id(c) not in taken]
+        best = max(candidates, key=lambda c: overlap(place.case.words, c.case.words), default=None)
+        if best is not None and overlap(place.case.words, best.case.words) >= SAME_NAME:
+            found[index] = best
+            taken.add(id(best))
+
+
+def _renamed(before: Sequence[Place], after: Sequence[Place], found: dict[int, Place], taken: set[int]) -> None:
+    """Another name, much the same body; the best matches first."""
+    lost = [index for index in range(len(before)) if index not in found][:_COMPARED]
+    fresh = [place for place in after if id(place) not in taken][:_COMPARED]
+    scored = [
+        (overlap(before[index].case.words, place.case.words), index, number)
+        for index in lost
+        for number, place in enumerate(fresh)
+    ]
+    for _, index, number in sorted((s for s in scored if s[0] >= ALIKE), key=lambda s: (-s[0], s[1], s[2])):
+        if index not in found and id(fresh[number]) not in taken:
+            found[index] = fresh[number]
+            taken.add(id(fresh[number]))
+
+
+def _merged(before: Sequence[Place], after: Sequence[Place], found: dict[int, Place]) -> dict[int, Place]:
+    """Several tests that became one (a table, a parametrised or longer test) with room for all their assertions."""
+    room = {id(place): place.case.high for place in after}
+    for index, place in found.items():
+        room[id(place)] -= max(before[index].case.low, 1)
+    merged: dict[int, Place] = {}
+    for index, place in enumerate(before):
+        if index in found or len(merged) >= _COMPARED:
+            continue
+        need = max(place.case.low, 1)
+        fitting = (c for c in _first(after, place) if room[id(c)] >= need and not c.case.skips)
+        best = max(fitting, key=lambda c: within(place.case.bones, c.case.bones), default=None)
+        if best is not None and within(place.case.bones, best.case.bones) >= ABSORBED:
+            merged[index] = best
+            room[id(best)] -= need
+    return merged
+
+
+def _first(after: Sequence[Place], place: Place) -> Iterable[Place]:
+    """Candidates, those of the same file first."""
+    same = [candidate for candidate in after if candidate.home == place.home]
+    return [*same, *(candidate for candidate in after if candidate.home != place.home)][: 2 * _COMPARED]

@@ -1,0 +1,164 @@
+"""The decision that a stopped run asks for: what, why, the evidence, and two to five answers with one recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from auto_dev.gates.engine import Ruled, Settled
+from auto_dev.gates.evidence import bounded
+from auto_dev.model import Route
+from auto_dev.stories.model import Story
+from auto_dev.text import clean, jsonable, line
+
+ACTIONS: Final = ("retry", "retry_hint", "waive", "choose", "skip", "abandon", "raise_budget")
+_MOST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One answer. ``wants_text``: a text goes with it (a hint, a reason); ``data``: what the action needs."""
+
+    id: str
+    label: str
+    action: str
+    recommended: bool = False
+    wants_text: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the ``decisions`` table keeps it."""
+        return {
+            "id": self.id,
+            "label": self.label,
+            "action": self.action,
+            "recommended": self.recommended,
+            "wants_text": self.wants_text,
+            "data": jsonable(self.data),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A decision to be asked. ``kind``: agent | blocked | empty | baseline | scope | confidence | gate."""
+
+    kind: str
+    question: str
+    why: str
+    evidence: tuple[Mapping[str, Any], ...]
+    options: tuple[Option, ...]
+
+
+def question_for(settled: Settled, story: Story) -> Question:
+    """What to ask a person after ``settled``, whose route is ask. Pure.
+
+    One question at a time: the agent's own first, since its answer may change everything else; the evidence of every
+    gate that stops is attached. Raises ValueError when nothing stops.
+    """
+    if not settled.stopped:
+        raise ValueError("nothing stops the run, so there is nothing to ask")
+    lead = _lead(settled.stopped)
+    kind = _kind(lead)
+    wish = _wish(lead) if kind == "agent" else None
+    others = [one for one in settled.stopped if one is not lead]
+    why = "; ".join(
+        [*([settled.why] if settled.why else []), *(f"{one.gate}: {one.judgement.reason}" for one in others)]
+    )
+    evidence = bounded(
+        {"gate": one.gate, **item}
+        for one in (lead, *others)
+        for item in (one.judgement.evidence or ({"title": one.judgement.reason},))
+    )
+    if wish is not None:
+        asked = clean(str(wish["question"]), 1_000)
+        return Question(kind, f"{story.id}: {asked}", why or lead.judgement.reason, evidence, _choices(wish))
+    ask = f"{story.id} ({line(story.title, 80)}): {lead.judgement.reason}. {_HOW[kind]}"
+    return Question(kind, ask, why or lead.judgement.reason, evidence, _options(kind, settled.stopped))
+
+
+_HOW: Final = {
+    "blocked": "What shall it do?",
+    "empty": "Try again, or is there nothing to do?",
+    "baseline": "Start nevertheless?",
+    "scope": "May it do that?",
+    "confidence": "Accept the work as it is?",
+    "gate": "How shall it go on?",
+}
+_LEAD: Final = ("decisions", "baseline", "empty", "scope", "tampering")
+
+
+def _lead(stopped: Sequence[Ruled]) -> Ruled:
+    """The ruling that the question is about: one that asks before one that only ran out of repairs."""
+
+    def rank(one: Ruled) -> tuple[bool, int]:
+        place = _LEAD.index(one.gate) if one.gate in _LEAD else len(_LEAD) + (one.gate == "confidence")
+        return one.judgement.route is not Route.ASK, place
+
+    return min(stopped, key=rank)
+
+
+def _kind(lead: Ruled) -> str:
+    if lead.gate == "decisions":
+        return "agent" if _wish(lead) is not None else "blocked"
+    return lead.gate if lead.gate in ("baseline", "empty", "scope", "confidence") else "gate"
+
+
+def _wish(lead: Ruled) -> Mapping[str, Any] | None:
+    return next((item for item in lead.judgement.evidence if item.get("question")), None)
+
+
+def _choices(wish: Mapping[str, Any]) -> tuple[Option, ...]:
+    """One option per answer of the agent, then room for another answer."""
+    answers = list(dict.fromkeys(text for option in wish.get("options", ()) if (text := line(str(option), 200))))
+    recommended = line(str(wish.get("recommended") or ""), 200)
+    if recommended and recommended not in answers:
+        answers.insert(0, recommended)
+    if recommended and answers.index(recommended) >= _MOST - 1:
+        answers.remove(recommended)
+        answers.insert(0, recommended)
+    answers = answers[: _MOST - 1]
+    favourite = recommended or (answers[0] if answers else "")
+    options = [
+        Option(
+            f"choose-{number}",
+            answer,
+            "choose",
+            recommended=answer == favourite,
+            data={"question": wish["question"], "answer": answer},
+        )
+        for number, answer in enumerate(answers, 1)
+    ]
+    options.append(_hint("Another answer, in your words", recommended=not options))
+    for more in (_SKIP, _ABANDON):
+        if len(options) < min(_MOST, len(answers) + 2) or len(options) < 2:
+            options.append(more)
+    return tuple(options)
+
+
+def _options(kind: str, stopped: Sequence[Ruled]) -> tuple[Option, ...]:
+    waive = Option(
+        "waive",
+        "Start nevertheless" if kind == "baseline" else "Accept it as it is, with a reason",
+        "waive",
+        wants_text=True,
+        data={"gates": {one.gate: one.digest for one in stopped}},
+    )
+    if kind == "baseline":
+        retry = Option("retry", "It is mended: check again", "retry", recommended=True)
+        return (retry, waive, _SKIP, _ABANDON)
+    if kind == "empty":
+        return (_hint("Try again with a hint", recommended=True), _RETRY, _DONE, _ABANDON)
+    if kind == "blocked":
+        return (_hint("Tell it how to go on", recommended=True), _RETRY, _SKIP, _ABANDON)
+    return (_hint("Try again with a hint", recommended=True), _RETRY, waive, _SKIP, _ABANDON)
+
+
+def _hint(label: str, *, recommended: bool) -> Option:
+    return Option("retry_hint", label, "retry_hint", recommended=recommended, wants_text=True)
+
+
+_RETRY: Final = Option("retry", "Try again", "retry")
+_SKIP: Final = Option("skip", "Skip the story", "skip")
+_DONE: Final = Option("skip", "Skip it: there is nothing to do", "skip")
+_ABANDON: Final = Option("abandon", "Abandon the run", "abandon")

@@ -1,0 +1,146 @@
+"""Configured commands, run in a clean checkout of a commit, as facts for the gates."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from auto_dev.agents.environment import agent_env
+from auto_dev.config import CommandGate
+from auto_dev.gates.base import CommandOutcome
+from auto_dev.gates.failures import parse_failures
+from auto_dev.nodes.context import RunContext
+from auto_dev.processes import run_tree
+from auto_dev.text import clean
+
+TAIL = 6_000  # characters of output kept as evidence
+_PARSED = 2_000_000  # bytes of output looked at for names of failed tests
+
+
+async def run_command(
+    context: RunContext, gate: CommandGate, folder: Path, env: Mapping[str, str], label: str
+) -> CommandOutcome:
+    """Run one command in ``folder`` as a shell line; its output goes to the run's folder, capped."""
+    output = context.path(f"{label}-{gate.name}.log")
+    recorder = ProcessRecorder(context)
+    began = time.monotonic()
+    finished = await run_tree(
+        ["/bin/sh", "-c", gate.run],
+        cwd=folder,
+        env=agent_env(os.environ, {**env, "CI": "1"}),
+        output=output,
+        timeout_s=gate.timeout_minutes * 60,
+        on_start=recorder.started,
+    )
+    await recorder.done()
+    text = await asyncio.to_thread(_read_end, output)
+    return CommandOutcome(
+        name=gate.name,
+        exit_code=finished.exit_code if finished.signal is None else None,
+        timed_out=finished.stopped == "timeout",
+        tail=clean(text[-TAIL:]),
+        failures=parse_failures(clean(text)),
+        duration_s=round(time.monotonic() - began, 3),
+        output_path=output,
+    )
+
+
+def _read_end(path: Path) -> str:
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - _PARSED, 0))
+        return file.read().decode("utf-8", "replace")
+
+
+class ProcessRecorder:
+    """Writes a started tree down, so that a later daemon can sweep it should this one die."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._trees: list[tuple[int, int]] = []
+
+    async def started(self, pid: int, started: int) -> None:
+        self._trees.append((pid, started))
+        await self._context.services.record_process(self._context.run_id, pid, started)
+
+    async def ended(self, pid: int, started: int) -> None:
+        if (pid, started) in self._trees:
+            self._trees.remove((pid, started))
+        await self._context.services.forget_process(pid, started)
+
+    async def done(self) -> None:
+        """Forget every tree of this recorder: all have ended."""
+        for pid, started in list(self._trees):
+            await self.ended(pid, started)
+
+
+class CommandBench:
+    """Runs commands in clean checkouts: one per commit, made when first needed, prepared like the worktree."""
+
+    def __init__(self, context: RunContext, label: str) -> None:
+        self._context = context
+        self._label = label
+        self._stack = AsyncExitStack()
+        self._folders: dict[str, tuple[Path, Mapping[str, str]]] = {}
+
+    async def __aenter__(self) -> CommandBench:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def run(self, gate: CommandGate, sha: str) -> CommandOutcome:
+        """The outcome of ``gate`` on the commit ``sha``."""
+        if sha not in self._folders:
+            context = self._context
+            folder = await self._stack.enter_async_context(context.services.worktrees.clean_checkout(sha))
+            self._folders[sha] = folder, await context.provision_checkout(folder, self._label)
+        folder, env = self._folders[sha]
+        return await run_command(self._context, gate, folder, env, self._label)
+
+
+async def baseline_outcomes(context: RunContext, sha: str) -> tuple[CommandOutcome, ...]:
+    """The commands' outcomes on a base commit: the same for all stories that start there, so they are kept."""
+    gates = tuple(context.policy.gates.command)
+    if not gates:
+        return ()
+    plan = json.dumps([gate.model_dump(mode="json") for gate in gates])
+    digest = hashlib.sha256(f"{sha}\n{plan}\n{context.policy.setup.command}".encode()).hexdigest()[:24]
+    kept = context.services.place.state / "baselines" / f"{digest}.json"
+    async with context.services.lock(f"baseline:{digest}"):
+        if kept.exists():
+            return tuple(outcome_from(row) for row in json.loads(kept.read_text("utf-8")))
+        async with CommandBench(context, "baseline") as bench:
+            outcomes = tuple([await bench.run(gate, sha) for gate in gates])
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary = kept.with_suffix(".tmp")
+        temporary.write_text(json.dumps([outcome_row(outcome) for outcome in outcomes]), "utf-8")
+        temporary.replace(kept)
+        return outcomes
+
+
+def outcome_row(outcome: CommandOutcome) -> dict[str, object]:
+    """An outcome as JSON."""
+    row = asdict(outcome)
+    row["output_path"] = str(outcome.output_path) if outcome.output_path else None
+    return row
+
+
+def outcome_from(row: dict[str, object]) -> CommandOutcome:
+    """An outcome back from its JSON."""
+    values = dict(row)
+    path = values.pop("output_path")
+    failures = values.pop("failures")
+    assert isinstance(failures, list)
+    return CommandOutcome(
+        **values,  # type: ignore[arg-type]
+        failures=tuple(str(name) for name in failures),
+        output_path=Path(str(path)) if path else None,
+    )

@@ -1,0 +1,271 @@
+"""What a node may use. One context per run; LangGraph hands it to every node as the runtime's context."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from psycopg.rows import DictRow
+
+from auto_dev.agents.base import AgentRunner, Meter
+from auto_dev.agents.environment import agent_env
+from auto_dev.budget.ledger import Ledger
+from auto_dev.budget.limits import Alert, BudgetLimits
+from auto_dev.budget.prices import PriceTable
+from auto_dev.config import Config
+from auto_dev.errors import AutoDevError
+from auto_dev.forge.base import Forge
+from auto_dev.nodes.state import StoryState
+from auto_dev.notify import outbox
+from auto_dev.notify.facts import Fact, budget_alert
+from auto_dev.place import ProjectPlace
+from auto_dev.store import leases
+from auto_dev.store.database import Database
+from auto_dev.store.events import QUERIES, Connection, emit
+from auto_dev.stories.model import Story
+from auto_dev.text import line
+from auto_dev.worktrees import provision
+from auto_dev.worktrees.mirror import BaseTip, Mirror
+from auto_dev.worktrees.site import Worktree
+from auto_dev.worktrees.transport import Remote
+from auto_dev.worktrees.worktree import Worktrees
+
+FRESH_FOR = timedelta(minutes=1)  # a base branch's tip is looked up again after this
+
+
+class RunPausedError(AutoDevError):
+    """The run stops between two nodes and goes on later from there: nothing is wrong with it.
+
+    ``resume_at`` is set when it resumes by itself; ``tells`` when a person should hear of it.
+    """
+
+    def __init__(self, reason: str, resume_at: datetime | None = None, *, tells: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.resume_at = resume_at
+        self.tells = tells
+
+
+class RunEndedError(AutoDevError):
+    """A person ended the run while it was working."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryFacts:
+    """What was found out about the repository when the daemon started. ``push`` is None without a remote."""
+
+    base_branch: str
+    push: Remote | None
+
+
+async def _no_dispatch(conn: Connection) -> object:
+    """Replaced by the daemon's scheduler; a run outside a daemon starts nothing else."""
+    return conn
+
+
+@dataclass(slots=True)
+class Services:
+    """What all runs of a daemon share."""
+
+    place: ProjectPlace
+    db: Database
+    repository: RepositoryFacts
+    mirror: Mirror
+    worktrees: Worktrees
+    ledger: Ledger
+    forge: Forge
+    make_agent: Callable[[Config], AgentRunner]
+    prices: Callable[[Config], PriceTable]
+    channels: Sequence[str]
+    clock: Callable[[], datetime]
+    daemon_id: str
+    boot_id: str
+    pid: int
+    dependencies: str  # "stacked" or "merged"
+    interruption: Callable[[], RunPausedError | None] = lambda: None
+    dispatch: Callable[[Connection], Awaitable[object]] = _no_dispatch
+    locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    tips: dict[str, tuple[datetime, BaseTip]] = field(default_factory=dict)
+
+    async def tell(self, conn: Connection, fact: Fact) -> None:
+        """Put a message for every configured channel into the outbox, in the caller's transaction."""
+        await outbox.enqueue(conn, project_id=self.place.id, channels=self.channels, **fact.row())
+
+    async def base_tip(self, branch: str) -> BaseTip:
+        """Where stories of ``branch`` start now. The mirror is brought up to date once a minute at most."""
+        async with self.lock(f"refresh:{branch}"):
+            moment = self.clock()
+            known = self.tips.get(branch)
+            if known is None or moment - known[0] > FRESH_FOR:
+                tips = await self.mirror.refresh([branch])
+                known = self.tips[branch] = (moment, tips[branch])
+            return known[1]
+
+    def lock(self, name: str) -> asyncio.Lock:
+        """A lock shared by all runs of this daemon, by name."""
+        return self.locks.setdefault(name, asyncio.Lock())
+
+    async def record_process(self, run: str, pid: int, started: int) -> None:
+        """Write a process tree down, so that a later daemon can sweep it should this one die."""
+        await self.db.execute(
+            QUERIES["record_process"],
+            {"run": run, "pid": pid, "started": started, "boot": self.boot_id, "daemon": self.daemon_id},
+        )
+
+    async def forget_process(self, pid: int, started: int) -> None:
+        """The tree has ended."""
+        await self.db.execute(QUERIES["forget_process"], {"pid": pid, "started": started, "boot": self.boot_id})
+
+
+@dataclass(slots=True)
+class RunContext:
+    """One run: its lease, its frozen policy and story, its folder."""
+
+    services: Services
+    lease: leases.Lease
+    run_id: str
+    story: Story
+    policy: Config
+    attempt: int
+    branch: str
+    base_branch: str
+    hint: str
+    run_dir: Path
+
+    @property
+    def project(self) -> str:
+        return self.services.place.id
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Connection]:
+        """A transaction that only commits while this run's lease is current (StaleLeaseError otherwise)."""
+        async with self.services.db.transaction() as conn:
+            await leases.fence(conn, self.lease)
+            yield conn
+
+    def limits(self) -> BudgetLimits:
+        """The limits of the policy that governs this run."""
+        return BudgetLimits.of(self.policy)
+
+    def meter(self) -> Meter:
+        """Reserves and books this run's model requests."""
+        return self.services.ledger.meter(
+            self.run_id, self.story.id, self.limits(), self.services.prices(self.policy), on_alert=self._alert
+        )
+
+    async def _alert(self, conn: Connection, alert: Alert) -> None:
+        window = alert.window
+        await self.services.tell(
+            conn,
+            budget_alert(
+                scope=window.scope,
+                window=window.key,
+                spent_microusd=window.cost_microusd,
+                cap_microusd=window.cap_microusd,
+            ),
+        )
+        await emit(conn, self.project, "BUDGET_ALERT", story=self.story.id, run=self.run_id, text=alert.line)
+
+    async def provision(self, worktree: Worktree) -> Mapping[str, str]:
+        """Make the worktree usable (copied files, ports, setup command); returns what children's environment needs.
+
+        Raises AutoDevError with the end of its output when the setup command fails.
+        """
+        made = await provision.provision(
+            self.services.worktrees,
+            worktree,
+            self.policy.setup,
+            self.agent_dir,
+            env=agent_env(os.environ, {}),
+            on_start=self.record,
+        )
+        require_setup(made, self.policy.setup.command)
+        return made.env
+
+    async def provision_checkout(self, folder: Path, label: str) -> Mapping[str, str]:
+        """The same for a clean checkout that commands judge."""
+        made = await provision.provision_checkout(
+            self.services.place.root,
+            folder,
+            self.policy.setup,
+            self.agent_dir,
+            env=agent_env(os.environ, {}),
+            label=label,
+            on_start=self.record,
+        )
+        require_setup(made, self.policy.setup.command)
+        return made.env
+
+    async def record(self, pid: int, started: int) -> None:
+        """Write a process tree of this run down."""
+        await self.services.record_process(self.run_id, pid, started)
+
+    def path(self, name: str) -> Path:
+        """A file in the run's folder, which no agent writes to."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        return self.run_dir / name
+
+    @property
+    def agent_dir(self) -> Path:
+        """The folder that this run's agent may write to, beside its worktree (report, temp, cache)."""
+        folder = self.run_dir / "agent"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def save(self, name: str, value: Any) -> None:
+        """Write a JSON file into the run's folder, atomically."""
+        target = self.path(name)
+        temporary = target.with_name(f".{name}.tmp")
+        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1), "utf-8")
+        temporary.replace(target)
+
+    def load(self, name: str) -> Any:
+        """A JSON file of the run's folder, or None."""
+        try:
+            return json.loads(self.path(name).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+
+
+def require_setup(made: provision.Provisioned, command: str | None) -> None:
+    """Raise AutoDevError when the setup command of a folder failed, with the end of what it said."""
+    if made.ok:
+        return
+    with made.log.open("rb") as file:
+        file.seek(max(file.seek(0, 2) - 2000, 0))
+        end = file.read().decode("utf-8", "replace")
+    finished = made.setup
+    how = finished.stopped or f"exit status {finished.exit_code}" if finished else ""
+    raise AutoDevError(
+        f"the setup command failed ({how}): {line(end, 600)}",
+        where=f"[setup] command = {command!r}",
+        mend=f"Its whole output is in {made.log}.",
+    )
+
+
+def run_context(services: Services, row: DictRow, lease: leases.Lease) -> RunContext:
+    """The context of the run in ``row`` (table runs)."""
+    policy = row["policy"]
+    story = Story.model_validate(policy["story"])
+    return RunContext(
+        services=services,
+        lease=lease,
+        run_id=row["id"],
+        story=story,
+        policy=Config.model_validate(policy["config"]),
+        attempt=row["attempt"],
+        branch=row["branch"],
+        base_branch=row["base_branch"],
+        hint=row["hint"],
+        run_dir=services.place.runs / story.id / row["id"],
+    )
+
+
+Node = Callable[[StoryState, RunContext], Awaitable[StoryState]]

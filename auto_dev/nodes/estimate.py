@@ -1,0 +1,21 @@
+"""What this story may cost, from the project's own history; scored when it is done."""
+
+from __future__ import annotations
+
+from auto_dev.budget.estimate import estimate as estimate_cost
+from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.state import PROCEED, StoryState
+from auto_dev.store.events import emit
+
+
+async def estimate(_state: StoryState, context: RunContext) -> StoryState:
+    """Write the range down before money is spent."""
+    history = await context.services.ledger.finished_runs()
+    expected = estimate_cost([context.story], history, context.limits())
+    context.save("estimate.json", {"low": expected.low, "high": expected.high, "basis": expected.basis})
+    async with context.write() as conn:
+        await emit(
+            conn, context.project, "RUN_ESTIMATED", story=context.story.id, run=context.run_id,
+            low_microusd=expected.low, high_microusd=expected.high, basis=expected.basis,
+        )  # fmt: skip
+    return {"route": PROCEED}

@@ -1,0 +1,21 @@
+"""A plan by the agent, when its configuration asks for one. What it changes in the worktree is thrown away."""
+
+from __future__ import annotations
+
+from auto_dev.model import Phase
+from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.state import PROCEED, StoryState
+from auto_dev.nodes.turn import agent_turn, report_of
+
+
+async def plan(state: StoryState, context: RunContext) -> StoryState:
+    """Keep the plan's summary in the run's folder; ``implement`` puts it into the brief."""
+    if "plan" not in context.policy.agent.phases:
+        return {"route": PROCEED}
+    worktrees = context.services.worktrees
+    worktree = await worktrees.create(context.story.id, context.run_id, state["base_sha"], context.branch)
+    await agent_turn(context, worktree, Phase.PLAN, 0)
+    await worktrees.reset(worktree, state["base_sha"])
+    report, problem = report_of(context, Phase.PLAN, 0)
+    context.save("plan.json", {"summary": report.summary if report else "", "problem": problem})
+    return {"route": PROCEED}

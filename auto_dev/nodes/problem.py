@@ -1,0 +1,60 @@
+"""Turning what a node cannot settle into a decision: the row exists before the graph interrupts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from auto_dev.errors import AutoDevError
+from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.state import ASK, StoryState
+from auto_dev.notify import facts
+from auto_dev.store import decisions
+
+RETRY: Mapping[str, Any] = {
+    "id": "retry", "label": "Try again", "action": "retry", "recommended": True, "wants_text": False, "data": {},
+}  # fmt: skip
+SKIP: Mapping[str, Any] = {
+    "id": "skip", "label": "Skip this story", "action": "skip", "recommended": False, "wants_text": False, "data": {},
+}  # fmt: skip
+ABANDON: Mapping[str, Any] = {
+    "id": "abandon", "label": "Abandon this run", "action": "abandon", "recommended": False, "wants_text": False,
+    "data": {},
+}  # fmt: skip
+
+
+async def open_question(state: StoryState, context: RunContext, node: str, question: decisions.Question) -> StoryState:
+    """Open the decision (once per place in the run), tell the channels, and route to ``ask``."""
+    async with context.write() as conn:
+        row, new = await decisions.ask(conn, context.project, context.story.id, context.run_id, question)
+        if new:
+            fact = facts.decision_opened(
+                decision_id=row["id"],
+                story_id=context.story.id,
+                story_title=context.story.title,
+                question=row["question"],
+                why=row["why"],
+                evidence=row["evidence"],
+                options=row["options"],
+            )
+            await context.services.tell(conn, fact)
+    return {"route": ASK, "asked_by": node, "decision_id": row["id"], "questions": state.get("questions", 0) + 1}
+
+
+async def ask_about(state: StoryState, context: RunContext, node: str, error: AutoDevError) -> StoryState:
+    """A known error in a node: the story waits for a person, the others go on."""
+    number = state.get("questions", 0)
+    evidence: Sequence[Mapping[str, Any]] = ({"title": "error", "excerpt": str(error)},)
+    return await open_question(
+        state,
+        context,
+        node,
+        decisions.Question(
+            key=f"problem:{node}:{number}",
+            kind="problem",
+            question=f"{context.story.id} stopped in step “{node}”: {error.what}. What now?",
+            why=" ".join(part for part in (error.where, error.mend) if part),
+            options=(RETRY, SKIP, ABANDON),
+            evidence=evidence,
+        ),
+    )

@@ -1,0 +1,184 @@
+"""The branch leaves (to a story branch only) and a draft pull request says what is in it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from auto_dev.forge.base import DraftSpec
+from auto_dev.forge.body import (
+    CriterionFact,
+    DecisionFact,
+    GateFact,
+    PullFacts,
+    StackedOn,
+    compose_body,
+    compose_title,
+)
+from auto_dev.forge.local import LocalForge
+from auto_dev.forge.risk import FileFact
+from auto_dev.model import DecisionStatus, Phase, PullState
+from auto_dev.nodes.commands import outcome_from
+from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.state import PROCEED, StoryState
+from auto_dev.nodes.turn import report_of
+from auto_dev.report import Report
+from auto_dev.store import decisions, runs
+from auto_dev.store.events import QUERIES, emit
+from auto_dev.worktrees.push import push
+from auto_dev.worktrees.transport import Remote, RemoteError
+
+PUSH_RETRIES_S = (2.0, 10.0, 30.0)
+
+
+async def publish(state: StoryState, context: RunContext) -> StoryState:
+    """Push, then find or create the draft. Every effect is looked for before it is made, so the node may repeat."""
+    services = context.services
+    head = state["head_sha"]
+    if services.repository.push is not None:
+        await push_patiently(context, head, services.repository.push)
+        async with context.write() as conn:
+            await emit(
+                conn, context.project, "BRANCH_PUSHED", story=context.story.id, run=context.run_id,
+                branch=context.branch, sha=head,
+            )  # fmt: skip
+    facts = await pull_facts(state, context)
+    if isinstance(services.forge, LocalForge):
+        await services.worktrees.history.patches(state["base_sha"], head, services.forge.folder_for(context.branch))
+    spec = DraftSpec(
+        branch=context.branch,
+        base=context.base_branch,
+        title=compose_title(context.story.id, context.story.title),
+        body=compose_body(facts),
+        labels=(context.policy.forge.label,),
+    )
+    pull = await services.forge.ensure_draft(spec)
+    async with context.write() as conn:
+        await conn.execute(
+            QUERIES["upsert_pull"],
+            {
+                "project": context.project,
+                "story": context.story.id,
+                "run": context.run_id,
+                "branch": context.branch,
+                "base": context.base_branch,
+                "head_sha": head,
+                "state": pull.state,
+                "number": pull.number if pull.state is not PullState.LOCAL else None,
+                "url": pull.url,
+                "title": spec.title,
+            },
+        )
+        await emit(
+            conn, context.project, "PULL_REQUEST_READY", story=context.story.id, run=context.run_id, url=pull.url
+        )
+    return {"route": PROCEED}
+
+
+async def push_patiently(context: RunContext, head: str, remote: Remote) -> None:
+    """Push; a network that is down for a moment is waited for, a refusal is a matter for a person."""
+    for pause_s in (*PUSH_RETRIES_S, None):
+        try:
+            await push(context.services.mirror, context.branch, head, remote)
+        except RemoteError as error:
+            if not error.retryable or pause_s is None:
+                raise
+            await asyncio.sleep(pause_s)
+        else:
+            return
+
+
+async def pull_facts(state: StoryState, context: RunContext) -> PullFacts:
+    """Everything that the pull request's text says, gathered from rows, git and the run's folder."""
+    services = context.services
+    report, _ = report_of(context, Phase.IMPLEMENT, state.get("round", 0))
+    cost = await services.ledger.cost_of_story(context.story.id)
+    changes = await services.worktrees.history.changes(state["base_sha"], state["head_sha"])
+    async with services.db.pool.connection() as conn:
+        verdicts = await runs.verdicts(conn, context.run_id)
+        answered = [
+            row for row in await decisions.of_run(conn, context.run_id) if row["status"] == DecisionStatus.ANSWERED
+        ]
+        row = await runs.get(conn, context.run_id)
+    started = row["started_at"] if row else None
+    known = [outcome_from(entry) for entry in context.load("baseline.json") or []]
+    concerns = {
+        str(entry["file"]): f"{verdict['gate']}: {verdict['reason']}"
+        for verdict in verdicts
+        if verdict["verdict"] != "pass"
+        for entry in verdict["evidence"]
+        if entry.get("file")
+    }
+    return PullFacts(
+        story_id=context.story.id,
+        title=context.story.title,
+        run_id=context.run_id,
+        branch=context.branch,
+        base=context.base_branch,
+        goal=context.story.goal,
+        base_sha=state["base_sha"],
+        head_sha=state["head_sha"],
+        summary=report.summary if report else "",
+        confidence=report.confidence if report else None,
+        criteria=_criteria(context, report),
+        gates=tuple(_gate(verdict) for verdict in verdicts),
+        files=tuple(
+            FileFact(c.path, c.status, c.additions, c.deletions, c.binary, c.mode, concerns.get(c.path, ""))
+            for c in changes
+        ),
+        decisions=tuple(
+            DecisionFact(
+                entry["question"],
+                _answer_label(entry),
+                entry["answered_by"],
+                entry["answered_via"],
+            )
+            for entry in answered
+        ),
+        known_failures=tuple(name for o in known if not o.ok for name in (o.failures or (f"the command {o.name}",))),
+        stacked_on=await _stacked_on(context),
+        cost_microusd=cost,
+        budget_microusd=context.limits().story,
+        duration_s=(services.clock() - started).total_seconds() if started else 0.0,
+        repairs=state.get("round", 0),
+        agent=context.policy.agent.kind,
+        model=context.policy.agent.model or "",
+        replay=tuple(gate.run for gate in context.policy.gates.command),
+        remote=context.policy.project.remote if services.repository.push else str(services.mirror.path),
+    )
+
+
+def _criteria(context: RunContext, report: Report | None) -> tuple[CriterionFact, ...]:
+    claims = {" ".join(c.criterion.split()).lower(): tuple(c.evidence) for c in report.criteria} if report else {}
+    return tuple(
+        CriterionFact(criterion, claims.get(" ".join(criterion.split()).lower(), ()))
+        for criterion in context.story.acceptance_criteria
+    )
+
+
+def _gate(row: dict[str, object]) -> GateFact:
+    return GateFact(
+        gate=str(row["gate"]),
+        verdict=str(row["verdict"]),
+        reason=str(row["reason"]),
+        duration_ms=int(str(row["duration_ms"])),
+        advisory=bool(row["advisory"]),
+        waived_by=str(row["waived_by"] or ""),
+        waived_reason=str(row["waived_reason"] or ""),
+    )
+
+
+def _answer_label(row: dict[str, object]) -> str:
+    options = row["options"]
+    assert isinstance(options, list)
+    label = next((str(o["label"]) for o in options if o["id"] == row["answer"]), str(row["answer"]))
+    return f"{label}: {row['answer_text']}" if row["answer_text"] else label
+
+
+async def _stacked_on(context: RunContext) -> tuple[StackedOn, ...]:
+    start = context.load("start.json") or {}
+    found = []
+    for branch in start.get("stacked_on", ()):
+        story = str(branch).removeprefix("auto-dev/")
+        row = await context.services.db.fetch_one(QUERIES["get_pull"], {"project": context.project, "story": story})
+        found.append(StackedOn(story, str(branch), row["number"] if row else None))
+    return tuple(found)

@@ -1,0 +1,34 @@
+"""The state of a story's graph: small and JSON-only. Long things are files in the run folder or rows."""
+
+from __future__ import annotations
+
+from typing import Final, TypedDict
+
+GRAPH_VERSION: Final = "story/1"
+
+PROCEED: Final = "proceed"
+REPAIR: Final = "repair"
+ASK: Final = "ask"
+STOP: Final = "stop"  # the run ends here: skipped or aborted by a person
+
+
+class StoryState(TypedDict, total=False):
+    """What the checkpoints hold of a run: under 4 KB.
+
+    ``route`` is the last node's answer to where the run goes next; after ``ask`` it is a node's name.
+    ``round`` counts the agent's turns at implementing (verdict rows hang on it), ``repairs`` those since a person last
+    spoke. ``seen`` maps a gate to the digest of its last failure, ``waived`` to one that a person accepted.
+    """
+
+    run_id: str
+    story_id: str
+    route: str
+    round: int
+    repairs: int
+    base_sha: str
+    head_sha: str
+    asked_by: str
+    decision_id: str
+    questions: int
+    seen: dict[str, str]
+    waived: dict[str, str]

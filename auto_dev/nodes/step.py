@@ -1,0 +1,55 @@
+"""What surrounds every node: where the run is, whether it may go on, and what happens when the node cannot."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from langgraph.runtime import Runtime
+
+from auto_dev.budget.limits import BudgetExceededError
+from auto_dev.errors import AutoDevError, StaleLeaseError
+from auto_dev.model import Phase
+from auto_dev.nodes.context import Node, RunContext, RunEndedError, RunPausedError
+from auto_dev.nodes.problem import ask_about
+from auto_dev.nodes.state import StoryState
+from auto_dev.store import runs
+from auto_dev.store.events import emit
+
+log = logging.getLogger(__name__)
+
+
+class GraphNode(Protocol):
+    """A node as LangGraph calls it."""
+
+    async def __call__(self, state: StoryState, *, runtime: Runtime[RunContext]) -> dict[str, Any]: ...
+
+
+def step(name: str, phase: Phase, progress: int, node: Node, *, spends: bool = False) -> GraphNode:
+    """``node`` as a LangGraph node called ``name``.
+
+    Before it: the run stops here if the daemon is stopping or somebody paused it; with ``spends`` the budget enforcer
+    must let it in. A known error becomes a decision for a person; a pause and a lost lease go up to the runner.
+    """
+
+    async def run(state: StoryState, *, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        context = runtime.context
+        if (interruption := context.services.interruption()) is not None:
+            raise interruption
+        async with context.write() as conn:
+            await runs.enter_node(conn, context.run_id, name, phase, progress)
+            await emit(conn, context.project, "RUN_STEP", story=context.story.id, run=context.run_id, node=name)
+        try:
+            if spends:
+                await context.services.ledger.enter(context.run_id, context.story.id, context.limits())
+            return dict(await node(state, context))
+        except BudgetExceededError as error:
+            raise RunPausedError(f"budget: {error.what}", error.resets_at, tells=True) from error
+        except (RunPausedError, RunEndedError, StaleLeaseError):
+            raise
+        except AutoDevError as error:
+            log.warning("node stopped", extra={"action": "node_problem", "run": context.run_id, "node": name})
+            return dict(await ask_about(state, context, name, error))
+
+    run.__name__ = name
+    return run

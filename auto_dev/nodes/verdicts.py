@@ -1,0 +1,64 @@
+"""The gate node's core: verdicts become rows, and together they say where the run goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg.types.json import Jsonb
+
+from auto_dev.gates.engine import Ruled, settle
+from auto_dev.gates.question import question_for
+from auto_dev.model import Route
+from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.problem import open_question
+from auto_dev.nodes.state import PROCEED, REPAIR, StoryState
+from auto_dev.store import decisions
+from auto_dev.store.events import QUERIES, emit
+
+
+async def rule(state: StoryState, context: RunContext, node: str, ruled: Sequence[Ruled]) -> StoryState:
+    """Store the verdicts of one round and route: proceed, repair with the findings, or ask a person."""
+    round_number = state.get("round", 0)
+    async with context.write() as conn:
+        for item in ruled:
+            await conn.execute(
+                QUERIES["insert_verdict"],
+                {
+                    "run": context.run_id,
+                    "gate": item.gate,
+                    "round": round_number,
+                    "verdict": item.judgement.verdict,
+                    "route": item.judgement.route,
+                    "reason": item.judgement.reason,
+                    "evidence": Jsonb([dict(entry) for entry in item.judgement.evidence]),
+                    "advisory": item.advisory,
+                    "duration_ms": item.duration_ms,
+                },
+            )
+            await emit(
+                conn, context.project, "GATE_JUDGED", story=context.story.id, run=context.run_id, gate=item.gate,
+                verdict=item.judgement.verdict, reason=item.judgement.reason,
+            )  # fmt: skip
+    attempts_left = context.policy.run.repair_attempts - state.get("repairs", 0)
+    settled = settle(ruled, attempts_left, state.get("seen", {}))
+    seen = dict(settled.digests)
+    if settled.route is Route.PROCEED:
+        return {"route": PROCEED}
+    if settled.route is Route.REPAIR:
+        context.save(f"findings-{round_number}.json", {"findings": settled.findings})
+        return {"route": REPAIR, "seen": seen}
+    question = question_for(settled, context.story)
+    asked = await open_question(
+        state,
+        context,
+        node,
+        decisions.Question(
+            key=f"gate:{node}:{round_number}:{state.get('questions', 0)}",
+            kind=question.kind,
+            question=question.question,
+            why=question.why,
+            options=[option.to_json() for option in question.options],
+            evidence=question.evidence,
+        ),
+    )
+    return {**asked, "seen": seen}

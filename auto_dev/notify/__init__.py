@@ -1,0 +1,1 @@
+"""Messages to people: an outbox, its channels, and what the messages say."""

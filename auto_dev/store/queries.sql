@@ -1,0 +1,342 @@
+-- name: emit_event
+-- An append-only fact.
+INSERT INTO events (project_id, kind, story_id, run_id, data)
+VALUES (%(project)s, %(kind)s, %(story)s, %(run)s, %(data)s)
+
+-- name: wake
+-- Wakes the project's daemon; polling stays the truth.
+SELECT pg_notify('auto_dev_wake', %(project)s)
+
+-- name: upsert_project
+INSERT INTO projects (id, root, state_dir) VALUES (%(project)s, %(root)s, %(state_dir)s)
+ON CONFLICT (id) DO UPDATE SET root = excluded.root, state_dir = excluded.state_dir
+
+-- name: get_project
+SELECT * FROM projects WHERE id = %(project)s
+
+-- name: set_paused
+UPDATE projects SET paused = %(paused)s, paused_reason = %(reason)s WHERE id = %(project)s
+
+-- name: start_daemon
+INSERT INTO daemons (id, project_id, host, pid, version) VALUES (%(daemon)s, %(project)s, %(host)s, %(pid)s, %(version)s)
+
+-- name: beat_daemon
+UPDATE daemons SET heartbeat_at = now() WHERE id = %(daemon)s
+
+-- name: end_daemon
+UPDATE daemons SET ended_at = now() WHERE id = %(daemon)s AND ended_at IS NULL
+
+-- name: end_former_daemons
+-- The caller holds this host's lock of the project's state folder, so no other daemon of this host can be alive.
+UPDATE daemons SET ended_at = now()
+ WHERE project_id = %(project)s AND host = %(host)s AND id <> %(daemon)s AND ended_at IS NULL
+
+-- name: current_daemon
+SELECT * FROM daemons WHERE project_id = %(project)s AND ended_at IS NULL ORDER BY started_at DESC LIMIT 1
+
+-- name: lock_stories
+-- Locks a project's stories in id order, the order that all multi-row writers use.
+SELECT id FROM stories WHERE project_id = %(project)s ORDER BY id FOR UPDATE
+
+-- name: upsert_story
+INSERT INTO stories (project_id, id, title, path, priority, tags, file_status, position, spec, digest, problem)
+VALUES (%(project)s, %(id)s, %(title)s, %(path)s, %(priority)s, %(tags)s, %(file_status)s, %(position)s, %(spec)s,
+        %(digest)s, %(problem)s)
+ON CONFLICT (project_id, id) DO UPDATE
+   SET title = excluded.title, path = excluded.path, priority = excluded.priority, tags = excluded.tags,
+       file_status = excluded.file_status, position = excluded.position, spec = excluded.spec,
+       digest = excluded.digest, problem = excluded.problem, present = true
+ WHERE (stories.digest, stories.problem, stories.path, stories.position, stories.present)
+       IS DISTINCT FROM (excluded.digest, excluded.problem, excluded.path, excluded.position, true)
+
+-- name: mark_absent
+-- Stories whose file has gone. They stay known: their runs and pull requests do.
+UPDATE stories SET present = false
+ WHERE project_id = %(project)s AND present AND NOT (id = ANY (%(ids)s))
+
+-- name: delete_dependencies
+-- Edges that no file states any more.
+DELETE FROM story_dependencies d
+ WHERE d.project_id = %(project)s AND d.story_id = ANY (%(ids)s)
+   AND NOT EXISTS (SELECT 1 FROM unnest(%(from_ids)s::text[], %(to_ids)s::text[]) AS e (story_id, depends_on)
+                    WHERE e.story_id = d.story_id AND e.depends_on = d.depends_on)
+
+-- name: insert_dependencies
+INSERT INTO story_dependencies (project_id, story_id, depends_on)
+SELECT %(project)s, e.story_id, e.depends_on
+  FROM unnest(%(from_ids)s::text[], %(to_ids)s::text[]) AS e (story_id, depends_on)
+ON CONFLICT DO NOTHING
+
+-- name: reconcile_dependencies
+-- Recomputes every edge from facts; the counters follow in count_dependencies. A periodic scan repairs what a crash left.
+UPDATE story_dependencies d
+   SET satisfied = f.satisfied
+  FROM (SELECT e.project_id, e.story_id, e.depends_on,
+               coalesce(s.status = 'done' OR (%(stacked)s AND s.status = 'in_review'), false) AS satisfied
+          FROM story_dependencies e
+          LEFT JOIN story_status s ON s.project_id = e.project_id AND s.id = e.depends_on
+         WHERE e.project_id = %(project)s) f
+ WHERE d.project_id = f.project_id AND d.story_id = f.story_id AND d.depends_on = f.depends_on
+   AND d.satisfied <> f.satisfied
+
+-- name: count_dependencies
+UPDATE stories s
+   SET dependencies_left = c.n
+  FROM (SELECT st.id, count(d.depends_on) FILTER (WHERE NOT d.satisfied) AS n
+          FROM stories st
+          LEFT JOIN story_dependencies d ON d.project_id = st.project_id AND d.story_id = st.id
+         WHERE st.project_id = %(project)s GROUP BY st.id) c
+ WHERE s.project_id = %(project)s AND s.id = c.id AND s.dependencies_left <> c.n
+
+-- name: order_stories
+-- An explicit order by a person. Skipped stories stay skipped; an aborted one is ordered anew.
+UPDATE stories SET ordered_at = coalesce(ordered_at, clock_timestamp())
+ WHERE project_id = %(project)s AND id = ANY (%(ids)s) AND skipped_at IS NULL
+RETURNING id
+
+-- name: unorder_story
+UPDATE stories SET ordered_at = NULL WHERE project_id = %(project)s AND id = %(story)s
+
+-- name: skip_story
+UPDATE stories SET skipped_at = now(), skip_reason = %(reason)s WHERE project_id = %(project)s AND id = %(story)s
+
+-- name: unskip_story
+UPDATE stories SET skipped_at = NULL, skip_reason = '' WHERE project_id = %(project)s AND id = %(story)s
+
+-- name: candidates
+-- Stories that may start now: ordered, ready, unblocked, not tried since the order. Priority, then age, then place in the folder.
+SELECT s.id FROM stories s
+ WHERE s.project_id = %(project)s AND s.present AND s.file_status = 'ready' AND s.problem = '' AND s.skipped_at IS NULL
+   AND s.ordered_at IS NOT NULL AND s.dependencies_left = 0
+   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.project_id = s.project_id AND r.story_id = s.id
+                      AND (r.status <> 'aborted' OR r.created_at >= s.ordered_at))
+   AND NOT EXISTS (SELECT 1 FROM pull_requests p WHERE p.project_id = s.project_id AND p.story_id = s.id
+                      AND p.state IN ('merged', 'closed'))
+ ORDER BY s.priority, coalesce(s.spec ->> 'created_at', ''), s.position, s.id
+ LIMIT %(limit)s
+   FOR UPDATE OF s SKIP LOCKED
+
+-- name: story_rows
+SELECT * FROM story_status WHERE project_id = %(project)s ORDER BY priority, position, id
+
+-- name: story_row
+SELECT * FROM story_status WHERE project_id = %(project)s AND id = %(story)s
+
+-- name: insert_run
+INSERT INTO runs (id, project_id, story_id, attempt, triggered_by, graph_version, policy, branch, base_branch, hint)
+SELECT %(run)s, %(project)s, %(story)s, coalesce(max(attempt), 0) + 1, %(triggered_by)s, %(graph_version)s, %(policy)s,
+       %(branch)s, %(base_branch)s, %(hint)s
+  FROM runs WHERE project_id = %(project)s AND story_id = %(story)s
+RETURNING attempt
+
+-- name: get_run
+SELECT * FROM runs WHERE id = %(run)s
+
+-- name: latest_run
+SELECT * FROM runs WHERE project_id = %(project)s AND story_id = %(story)s ORDER BY attempt DESC LIMIT 1
+
+-- name: lock_run
+SELECT * FROM runs WHERE id = %(run)s FOR UPDATE
+
+-- name: transition_run
+SELECT transition_run(%(run)s, %(from)s::run_status[], %(to)s::run_status, %(reason)s)
+
+-- name: enter_node
+UPDATE runs SET node = %(node)s, phase = %(phase)s, progress = greatest(progress, %(progress)s) WHERE id = %(run)s
+
+-- name: set_base
+UPDATE runs SET base_sha = %(base_sha)s, base_branch = %(base_branch)s WHERE id = %(run)s
+
+-- name: set_head
+UPDATE runs SET head_sha = %(head_sha)s WHERE id = %(run)s
+
+-- name: agent_started
+UPDATE runs SET agent_started_at = coalesce(agent_started_at, now()) WHERE id = %(run)s
+
+-- name: add_crash
+UPDATE runs SET crashes = crashes + 1 WHERE id = %(run)s RETURNING crashes
+
+-- name: clear_crashes
+UPDATE runs SET crashes = 0 WHERE id = %(run)s AND crashes > 0
+
+-- name: pause_run
+-- The reason says who or what paused it; resume_at is set when it resumes by itself.
+UPDATE runs SET status = 'paused', reason = %(reason)s, resume_at = %(resume_at)s
+ WHERE id = %(run)s AND status IN ('running', 'queued')
+
+-- name: due_runs
+-- Paused runs whose time has come.
+SELECT id FROM runs
+ WHERE project_id = %(project)s AND status = 'paused' AND resume_at <= %(now)s
+ ORDER BY id FOR UPDATE SKIP LOCKED
+
+-- name: paused_runs
+SELECT id, reason FROM runs WHERE project_id = %(project)s AND status = 'paused' ORDER BY id FOR UPDATE
+
+-- name: count_active
+SELECT count(*) FILTER (WHERE status = 'running') AS running, count(*) FILTER (WHERE status = 'queued') AS queued,
+       count(*) FILTER (WHERE status = 'waiting') AS waiting, count(*) FILTER (WHERE status = 'paused') AS paused
+  FROM runs WHERE project_id = %(project)s
+
+-- name: orphaned_runs
+-- Runs that say they run but whose lease nobody alive holds.
+SELECT r.id, r.story_id FROM runs r
+  JOIN leases l ON l.project_id = r.project_id AND l.story_id = r.story_id
+  LEFT JOIN daemons d ON d.id = l.owner
+ WHERE r.project_id = %(project)s AND r.status = 'running'
+   AND (l.owner IS NULL OR l.expires_at < now() OR d.ended_at IS NOT NULL)
+ ORDER BY r.id FOR UPDATE OF r SKIP LOCKED
+
+-- name: jobless_runs
+-- Queued runs without a job that a worker could still take.
+SELECT r.id FROM runs r
+ WHERE r.project_id = %(project)s AND r.status = 'queued'
+   AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs j
+                    WHERE j.queue_name = %(queue)s AND j.status = 'todo' AND j.args ->> 'run_id' = r.id)
+   AND NOT (r.id = ANY (%(in_hand)s))
+ ORDER BY r.id FOR UPDATE OF r SKIP LOCKED
+
+-- name: claim_lease
+-- A free, expired or dead owner's lease gets a new owner and a new epoch.
+INSERT INTO leases AS l (project_id, story_id, owner, epoch, expires_at)
+VALUES (%(project)s, %(story)s, %(daemon)s, 1, now() + make_interval(secs => %(ttl)s))
+ON CONFLICT (project_id, story_id) DO UPDATE
+   SET owner = excluded.owner, epoch = l.epoch + 1, expires_at = excluded.expires_at
+ WHERE l.owner IS NULL OR l.owner = excluded.owner OR l.expires_at < now()
+    OR EXISTS (SELECT 1 FROM daemons d WHERE d.id = l.owner AND d.ended_at IS NOT NULL)
+RETURNING epoch
+
+-- name: renew_leases
+UPDATE leases SET expires_at = now() + make_interval(secs => %(ttl)s)
+ WHERE owner = %(daemon)s AND project_id = %(project)s
+RETURNING story_id, epoch
+
+-- name: release_lease
+UPDATE leases SET owner = NULL, expires_at = now()
+ WHERE project_id = %(project)s AND story_id = %(story)s AND epoch = %(epoch)s
+
+-- name: revoke_lease
+-- A person takes the story away: the present owner's writes no longer land.
+UPDATE leases SET owner = NULL, epoch = epoch + 1, expires_at = now() WHERE project_id = %(project)s AND story_id = %(story)s
+
+-- name: held_leases
+SELECT story_id FROM leases WHERE project_id = %(project)s AND owner IS NOT NULL AND expires_at > now()
+
+-- name: fence
+SELECT fence(%(project)s, %(story)s, %(epoch)s)
+
+-- name: defer_run
+-- A job for a worker, made in the transaction that makes the run runnable.
+SELECT procrastinate_defer_jobs_v1(ARRAY[
+    ROW(%(queue)s, 'run_story', %(priority)s, NULL, NULL, jsonb_build_object('run_id', %(run)s::text), NULL)
+]::procrastinate_job_to_defer_v1[])
+
+-- name: forget_dead_jobs
+-- Jobs that a dead worker of this project left as "doing". The run's lease, not the job, says who owns the work.
+DELETE FROM procrastinate_jobs j
+ WHERE j.queue_name = %(queue)s AND j.status = 'doing'
+   AND NOT EXISTS (SELECT 1 FROM runs r JOIN leases l ON l.project_id = r.project_id AND l.story_id = r.story_id
+                     LEFT JOIN daemons d ON d.id = l.owner
+                    WHERE r.id = j.args ->> 'run_id' AND r.status = 'running'
+                      AND l.owner IS NOT NULL AND l.expires_at > now() AND d.ended_at IS NULL)
+
+-- name: record_process
+INSERT INTO processes (run_id, pid, started, boot_id, daemon_id)
+VALUES (%(run)s, %(pid)s, %(started)s, %(boot)s, %(daemon)s) ON CONFLICT DO NOTHING
+
+-- name: forget_process
+DELETE FROM processes WHERE boot_id = %(boot)s AND pid = %(pid)s AND started = %(started)s
+
+-- name: survivors
+SELECT p.pid, p.started, p.boot_id FROM processes p
+  LEFT JOIN daemons d ON d.id = p.daemon_id
+ WHERE d.id IS NULL OR (d.project_id = %(project)s AND d.host = %(host)s AND d.id <> %(daemon)s)
+
+-- name: insert_verdict
+-- A repeated node writes its verdict again: the last word of one round counts, a waiver stays.
+INSERT INTO verdicts (run_id, gate, round, verdict, route, reason, evidence, advisory, duration_ms)
+VALUES (%(run)s, %(gate)s, %(round)s, %(verdict)s, %(route)s, %(reason)s, %(evidence)s, %(advisory)s, %(duration_ms)s)
+ON CONFLICT (run_id, gate, round) DO UPDATE
+   SET verdict = excluded.verdict, route = excluded.route, reason = excluded.reason, evidence = excluded.evidence,
+       advisory = excluded.advisory, duration_ms = excluded.duration_ms, at = now()
+ WHERE verdicts.waived_by IS NULL
+
+-- name: waive_verdicts
+UPDATE verdicts SET verdict = 'waived', route = 'proceed', waived_by = %(by)s, waived_reason = %(reason)s
+ WHERE run_id = %(run)s AND round = %(round)s AND route <> 'proceed'
+
+-- name: latest_verdicts
+SELECT DISTINCT ON (gate) * FROM verdicts WHERE run_id = %(run)s ORDER BY gate, round DESC
+
+-- name: insert_decision
+INSERT INTO decisions (id, project_id, story_id, run_id, key, kind, question, why, evidence, options)
+VALUES (%(id)s, %(project)s, %(story)s, %(run)s, %(key)s, %(kind)s, %(question)s, %(why)s, %(evidence)s, %(options)s)
+ON CONFLICT (run_id, key) DO NOTHING
+RETURNING id
+
+-- name: decision_by_key
+SELECT * FROM decisions WHERE run_id = %(run)s AND key = %(key)s
+
+-- name: get_decision
+SELECT * FROM decisions WHERE id = %(id)s
+
+-- name: lock_decision
+SELECT * FROM decisions WHERE id = %(id)s FOR UPDATE
+
+-- name: open_decisions
+SELECT * FROM decisions WHERE project_id = %(project)s AND status = 'open' ORDER BY created_at, id
+
+-- name: run_decisions
+SELECT * FROM decisions WHERE run_id = %(run)s ORDER BY created_at, id
+
+-- name: answer_decision
+UPDATE decisions SET status = 'answered', answer = %(answer)s, answer_text = %(text)s, answered_by = %(by)s,
+       answered_via = %(via)s, answered_at = now()
+ WHERE id = %(id)s AND status = 'open'
+
+-- name: apply_decision
+UPDATE decisions SET applied_at = coalesce(applied_at, now()) WHERE id = %(id)s
+
+-- name: cancel_decisions
+UPDATE decisions SET status = 'cancelled' WHERE run_id = %(run)s AND status = 'open'
+
+-- name: upsert_pull
+INSERT INTO pull_requests (project_id, story_id, run_id, branch, base, head_sha, state, number, url, title)
+VALUES (%(project)s, %(story)s, %(run)s, %(branch)s, %(base)s, %(head_sha)s, %(state)s, %(number)s, %(url)s, %(title)s)
+ON CONFLICT (project_id, story_id) DO UPDATE
+   SET run_id = excluded.run_id, branch = excluded.branch, base = excluded.base, head_sha = excluded.head_sha,
+       state = excluded.state, number = excluded.number, url = excluded.url, title = excluded.title, updated_at = now()
+
+-- name: pull_rows
+SELECT p.*, s.title AS story_title FROM pull_requests p JOIN stories s ON s.project_id = p.project_id AND s.id = p.story_id
+ WHERE p.project_id = %(project)s ORDER BY p.created_at, p.story_id
+
+-- name: get_pull
+SELECT * FROM pull_requests WHERE project_id = %(project)s AND story_id = %(story)s
+
+-- name: satisfy_dependency
+SELECT satisfy_dependency(%(project)s, %(story)s) AS id
+
+-- name: recent_events
+SELECT * FROM events WHERE project_id = %(project)s AND id > %(after)s
+   AND (%(story)s::text IS NULL OR story_id = %(story)s) ORDER BY id LIMIT %(limit)s
+
+-- name: last_event_id
+SELECT coalesce(max(id), 0) AS id FROM events WHERE project_id = %(project)s
+
+-- name: recent_failures
+-- How many of the latest finished runs failed in a row.
+SELECT count(*) AS n FROM runs r
+ WHERE r.project_id = %(project)s AND r.status = 'failed'
+   AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = r.project_id AND o.status = 'succeeded' AND o.ended_at > r.ended_at)
+
+-- name: finished_threads
+-- Runs that ended and whose checkpoints are still there.
+SELECT r.id FROM runs r
+ WHERE r.project_id = %(project)s AND r.status IN ('succeeded', 'failed', 'skipped', 'aborted')
+   AND r.ended_at < now() - interval '1 minute'
+   AND EXISTS (SELECT 1 FROM auto_dev_checkpoints.checkpoints c WHERE c.thread_id = r.id)
+ ORDER BY r.ended_at LIMIT 50
+
+-- name: set_hint
+UPDATE runs SET hint = %(hint)s WHERE id = %(run)s

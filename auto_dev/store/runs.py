@@ -1,0 +1,114 @@
+"""Runs: one attempt at a story each. Every change of status is guarded by the database."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from auto_dev.errors import TransitionError
+from auto_dev.model import Phase, RunStatus, Trigger
+from auto_dev.store.events import QUERIES, Connection, emit
+from auto_dev.text import line
+
+FRESH, RESUMED = 0, 10  # job priorities: what a person unblocked goes first
+
+
+def new_id() -> str:
+    """An id for a run, which is also its LangGraph thread and its folder's name."""
+    return secrets.token_hex(6)
+
+
+def queue_name(project: str) -> str:
+    """The procrastinate queue of a project's runs."""
+    return f"run:{project}"
+
+
+async def create(
+    conn: Connection,
+    project: str,
+    story: str,
+    *,
+    policy: Mapping[str, Any],
+    branch: str,
+    base_branch: str,
+    graph_version: str,
+    triggered_by: Trigger = Trigger.MANUAL,
+    hint: str = "",
+) -> str:
+    """Make a queued run with its job; return its id. The index ``runs_one_active`` refuses a second active one."""
+    run = new_id()
+    await conn.execute(
+        QUERIES["insert_run"],
+        {
+            "run": run,
+            "project": project,
+            "story": story,
+            "triggered_by": triggered_by,
+            "graph_version": graph_version,
+            "policy": Jsonb(dict(policy)),
+            "branch": branch,
+            "base_branch": base_branch,
+            "hint": hint,
+        },
+    )
+    await defer(conn, project, run)
+    await emit(conn, project, "RUN_QUEUED", story=story, run=run, triggered_by=triggered_by)
+    return run
+
+
+async def defer(conn: Connection, project: str, run: str, priority: int = FRESH) -> None:
+    """Make the job that works on the run, in the caller's transaction."""
+    await conn.execute(QUERIES["defer_run"], {"queue": queue_name(project), "priority": priority, "run": run})
+
+
+async def transition(conn: Connection, run: str, allowed: Iterable[RunStatus], to: RunStatus, reason: str = "") -> None:
+    """Move a run to another status. Raises TransitionError when it is in none of ``allowed``."""
+    try:
+        await conn.execute(
+            QUERIES["transition_run"],
+            {"run": run, "from": [str(status) for status in allowed], "to": to, "reason": line(reason, 500)},
+        )
+    except psycopg.Error as error:
+        if error.sqlstate == "AD001":
+            raise TransitionError(str(error.diag.message_primary)) from None
+        raise
+
+
+async def requeue(
+    conn: Connection, project: str, run: str, allowed: Iterable[RunStatus], priority: int = RESUMED
+) -> None:
+    """Make a waiting, paused or orphaned run runnable again, with its job."""
+    await transition(conn, run, allowed, RunStatus.QUEUED)
+    await defer(conn, project, run, priority)
+
+
+async def pause(conn: Connection, run: str, reason: str, resume_at: datetime | None) -> bool:
+    """Pause a running or queued run; False when it was in another state by now."""
+    cursor = await conn.execute(QUERIES["pause_run"], {"run": run, "reason": line(reason, 500), "resume_at": resume_at})
+    return cursor.rowcount == 1
+
+
+async def get(conn: Connection, run: str) -> DictRow | None:
+    """The run's row."""
+    return await (await conn.execute(QUERIES["get_run"], {"run": run})).fetchone()
+
+
+async def latest(conn: Connection, project: str, story: str) -> DictRow | None:
+    """The latest attempt at a story."""
+    return await (await conn.execute(QUERIES["latest_run"], {"project": project, "story": story})).fetchone()
+
+
+async def enter_node(conn: Connection, run: str, node: str, phase: Phase, progress: int) -> None:
+    """Record where a run is. ``progress`` in percent never falls."""
+    await conn.execute(QUERIES["enter_node"], {"run": run, "node": node, "phase": phase, "progress": progress})
+
+
+async def verdicts(conn: Connection, run: str) -> list[DictRow]:
+    """The last verdict of each gate."""
+    return await (await conn.execute(QUERIES["latest_verdicts"], {"run": run})).fetchall()

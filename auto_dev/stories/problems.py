@@ -1,0 +1,24 @@
+"""Short ways to say what is wrong with a file."""
+
+from __future__ import annotations
+
+from auto_dev import text as texts
+from auto_dev.stories.model import Problem
+
+
+def error(
+    path: str, message: str, mend: str = "", *, line: int | None = None, story_ids: tuple[str, ...] = ()
+) -> Problem:
+    """A problem that holds back ``story_ids``."""
+    return Problem(
+        level="error", path=path, message=texts.line(message, 600), mend=mend, line=line, story_ids=story_ids
+    )
+
+
+def warning(
+    path: str, message: str, mend: str = "", *, line: int | None = None, story_ids: tuple[str, ...] = ()
+) -> Problem:
+    """A problem that only tells."""
+    return Problem(
+        level="warning", path=path, message=texts.line(message, 600), mend=mend, line=line, story_ids=story_ids
+    )

@@ -1,0 +1,1 @@
+"""Mirror, worktrees, pushes: the only place of the product that calls git."""
