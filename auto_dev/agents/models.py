@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -69,7 +70,7 @@ class Failure:
 def split_model(model: str | None) -> tuple[str, str]:
     """``"anthropic:claude-…"``, or a bare name that tells its provider, as (provider, name). Raises AgentError."""
     if not model:
-        raise AgentError('kind = "chat" needs a model', where="agent.model", mend='Set model = "claude-sonnet-4-5".')
+        raise AgentError('kind = "chat" needs a model', where="agent.model", mend='Set model = "claude-sonnet-4-6".')
     provider, colon, name = model.partition(":")
     if not colon:
         provider, name = "", model
@@ -100,6 +101,12 @@ def model_spec(config: AgentConfig, secrets: Secrets) -> ModelSpec:
     return ModelSpec(provider, name, key or "none", config.base_url or _URLS[provider], timeout_s)
 
 
+def load(provider: str) -> None:
+    """Import what a model of ``provider`` needs: seconds, so not in the event loop."""
+    for name in ("langchain.chat_models", "langgraph.graph", "langsmith.run_helpers", f"langchain_{provider}"):
+        import_module(name)
+
+
 @asynccontextmanager
 async def open_model(spec: ModelSpec) -> AsyncIterator[BaseChatModel]:
     """The chat model of ``spec``, with connections of its own that are closed afterwards."""
@@ -113,11 +120,14 @@ async def open_model(spec: ModelSpec) -> AsyncIterator[BaseChatModel]:
         "timeout": spec.timeout_s,
         "max_retries": 0,  # every request has its own reservation, so every retry must be ours
     }
-    direct = urlsplit(spec.base_url).hostname in ("127.0.0.1", "::1", "localhost")  # no proxy in between
+    connection: dict[str, Any] = {"timeout": spec.timeout_s}
+    if urlsplit(spec.base_url).hostname in ("127.0.0.1", "::1", "localhost"):
+        # No proxy in between. The SDKs' clients take proxies from the environment even with trust_env off.
+        connection |= {"trust_env": False, "mounts": dict.fromkeys(("all://", "http://", "https://"))}
     if spec.provider == "anthropic":
         import anthropic
 
-        async with anthropic.DefaultAsyncHttpxClient(timeout=spec.timeout_s, trust_env=not direct) as http:
+        async with anthropic.DefaultAsyncHttpxClient(**connection) as http:
             model = init_chat_model(spec.name, **settings)
             # ChatAnthropic takes no client; its own is shared between event loops and never closed.
             vars(model)["_async_client"] = anthropic.AsyncAnthropic(
@@ -132,7 +142,7 @@ async def open_model(spec: ModelSpec) -> AsyncIterator[BaseChatModel]:
         return
     import openai
 
-    async with openai.DefaultAsyncHttpxClient(timeout=spec.timeout_s, trust_env=not direct) as http:
+    async with openai.DefaultAsyncHttpxClient(**connection) as http:
         yield init_chat_model(spec.name, **settings, http_async_client=http)
 
 
@@ -233,8 +243,3 @@ def _root(error: BaseException) -> str:
     while (below := seen.__cause__ or seen.__context__) is not None:
         seen = below
     return line(str(seen) or type(seen).__name__, 160)
-
-
-def at(spec: ModelSpec, base_url: str) -> ModelSpec:
-    """The same model behind another address."""
-    return replace(spec, base_url=base_url)

@@ -60,13 +60,10 @@ def next_step(messages: Sequence[BaseMessage], *, remind: bool = True) -> Step:
     if unanswered(messages):
         return Step.TOOLS
     answer = last_answer(messages)
-    reported = bool(answer) and any(call["name"] == "report" for call in answer.tool_calls) if answer else False
     if last.type == "tool":
-        done = reported and any(
-            m.type == "tool" and m.name == "report" and getattr(m, "status", "") == "success"
-            for m in _after_answer(messages)
-        )
-        return Step.END if done else Step.MODEL
+        return Step.END if any(is_accepted_report(m) for m in _after_answer(messages)) else Step.MODEL
+    if answer is not None and refused(answer):
+        return Step.END
     if answer is not None and was_cut(answer):
         return Step.GO_ON
     if remind and _since_brief(messages, REMINDER) == 0:
@@ -90,6 +87,16 @@ def last_answer(messages: Sequence[BaseMessage]) -> AIMessage | None:
     from langchain_core.messages import AIMessage
 
     return next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
+
+
+def is_accepted_report(message: BaseMessage) -> bool:
+    """Whether the message says that the agent's report was written."""
+    return message.type == "tool" and message.name == "report" and getattr(message, "status", "") == "success"
+
+
+def refused(answer: AIMessage) -> bool:
+    """Whether the model would not answer."""
+    return answer.response_metadata.get("stop_reason") == "refusal"
 
 
 def was_cut(answer: AIMessage) -> bool:

@@ -71,7 +71,7 @@ def why_unusable(run: CommandOutcome) -> str:
 
 def no_tests(run: CommandOutcome) -> bool:
     """Whether pytest ran and found no test to run."""
-    return run.exit_code == _NO_TESTS and not run.timed_out and is_pytest(run.tail)
+    return run.exit_code == _NO_TESTS and not run.timed_out and not run.failures and is_pytest(run.tail)
 
 
 def is_pytest(output: str) -> bool:

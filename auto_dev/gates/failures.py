@@ -296,9 +296,7 @@ def _arrows(lines: Lines) -> Iterator[str]:
                 yield f"{match[1]}: {message}"
 
 
-_FORMAT: Final = re.compile(
-    r"^(?:would reformat:? |\[(?:warn|error)\] (?!Code style|Error occurred))(\S.*)$", re.IGNORECASE
-)
+_FORMAT: Final = re.compile(r"^(?:[Ww]ould reformat:? |\[(?:warn|error)\] (?!Code style|Error occurred))(\S.*)$")
 _ISORT: Final = re.compile(r"^ERROR: (\S+ Imports are incorrectly sorted.*)$")
 
 

@@ -16,18 +16,21 @@ _GLOB: Final = frozenset("*?[")
 
 def plain(path: str) -> str:
     """``path`` composed (NFC), without ``./``, doubled and trailing slashes; case and characters stay."""
-    parts = unicodedata.normalize("NFC", path).split("/")
+    parts = (path if path.isascii() else unicodedata.normalize("NFC", path)).split("/")
     return "/".join(part for part in parts if part not in ("", "."))
 
 
 @lru_cache(maxsize=4096)
 def canonical(path: str) -> str:
     """What ``path`` may become on some file system: compatibility forms, case, invisible characters, ``\\`` undone."""
-    for _ in range(2):  # case folding may make new compatibility forms
-        path = unicodedata.normalize("NFKC", path).casefold()
-    visible = "".join(c for c in path.replace("\\", "/") if not (_invisible(c) or _blank(c)))
+    if path.isascii() and path.isprintable():  # nearly all paths, and a change may have very many
+        path = path.lower()
+    else:
+        for _ in range(2):  # case folding may make new compatibility forms
+            path = unicodedata.normalize("NFKC", path).casefold()
+        path = "".join(character for character in path if not (_invisible(character) or _blank(character)))
     parts: list[str] = []
-    for part in visible.split("/"):
+    for part in path.replace("\\", "/").split("/"):
         if part in ("", "."):
             continue
         if part == ".." and parts and parts[-1] != "..":
@@ -39,7 +42,7 @@ def canonical(path: str) -> str:
 
 def hidden(path: str) -> str:
     """What is odd about the characters of ``path``, or ""."""
-    if any(_invisible(character) for character in path):
+    if not path.isprintable() and any(_invisible(character) for character in path):
         return "invisible or control characters"
     if "\\" in path:
         return "a backslash"

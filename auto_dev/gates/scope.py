@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
 import re
 from collections import Counter
@@ -33,7 +34,9 @@ class ScopeGate:
         own = own_story_paths(context)
         findings: list[Finding] = []
         changed = {plain(name) for change in context.changes for name in names_of(change)}
-        for change in context.changes:
+        for number, change in enumerate(context.changes):
+            if number % 500 == 499:
+                await asyncio.sleep(0)  # a huge change must not hold up the daemon
             if own.intersection(names_of(change)):
                 findings += await _own_story(change, context)
                 continue

@@ -54,9 +54,8 @@ async def starting_point(context: RunContext) -> StartingPoint:
             if pull is not None and pull["state"] in (PullState.DRAFT, PullState.OPEN, PullState.LOCAL):
                 open_branches.append(pull["branch"])
     base_branch = context.story.base_branch or services.repository.base_branch
-    base = (await services.base_tip(base_branch)).sha
     if not open_branches:
-        return StartingPoint(base, base_branch)
+        return StartingPoint((await services.base_tip(base_branch)).sha, base_branch)
     heads = []
     for branch in open_branches:
         head = await services.worktrees.history.resolve(f"refs/heads/{branch}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
-from auto_dev.forge.base import DraftSpec
+from auto_dev.forge.base import DraftSpec, ForgeUnavailableError
 from auto_dev.forge.body import (
     CriterionFact,
     DecisionFact,
@@ -18,7 +19,7 @@ from auto_dev.forge.local import LocalForge
 from auto_dev.forge.risk import FileFact
 from auto_dev.model import DecisionStatus, Phase, PullState
 from auto_dev.nodes.commands import outcome_from
-from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.context import RunContext, RunPausedError
 from auto_dev.nodes.state import PROCEED, StoryState
 from auto_dev.nodes.turn import report_of
 from auto_dev.report import Report
@@ -28,6 +29,7 @@ from auto_dev.worktrees.push import push
 from auto_dev.worktrees.transport import Remote, RemoteError
 
 PUSH_RETRIES_S = (2.0, 10.0, 30.0)
+FORGE_PAUSE = timedelta(minutes=5)
 
 
 async def publish(state: StoryState, context: RunContext) -> StoryState:
@@ -51,7 +53,11 @@ async def publish(state: StoryState, context: RunContext) -> StoryState:
         body=compose_body(facts),
         labels=(context.policy.forge.label,),
     )
-    pull = await services.forge.ensure_draft(spec)
+    try:
+        pull = await services.forge.ensure_draft(spec)
+    except ForgeUnavailableError as error:
+        # Nobody needs to decide anything: the forge is down or limits us, and the run goes on later by itself.
+        raise RunPausedError(f"forge: {error}", error.resume_at or services.clock() + FORGE_PAUSE) from error
     async with context.write() as conn:
         await conn.execute(
             QUERIES["upsert_pull"],

@@ -12,7 +12,6 @@ from typing import Any
 
 from auto_dev.model import PullState, Scope, money
 from auto_dev.notify.message import Choice, Excerpt, Message
-from auto_dev.notify.schedule import Slot
 from auto_dev.notify.summary import Summary, to_payload
 from auto_dev.text import line
 
@@ -204,9 +203,9 @@ def project_paused(*, reason: str, since: str) -> Fact:
     return _fact(f"project_paused:{since}", "alert", message, urgent=True)
 
 
-def daily_summary(slot: Slot, summary: Summary) -> Fact:
-    """The day's summary, once per day of the project's calendar."""
-    return Fact(slot.key, "summary", to_payload(summary))
+def daily_summary(summary: Summary, *, key: str) -> Fact:
+    """A summary: once per ``key``, which is ``Slot.key`` for the daily one and anything new for one sent by hand."""
+    return Fact(key, "summary", to_payload(summary))
 
 
 _LIMITS = {

@@ -75,7 +75,7 @@ UPDATE outbox
 -- Only while the claim is still ours: a later owner knows better.
 UPDATE outbox
    SET claimed_until = NULL, next_attempt_at = %(next)s, error = %(error)s, receipt = %(receipt)s
- WHERE id = ANY (%(ids)s) AND delivered_at IS NULL AND claimed_until = %(claim)s
+ WHERE id = ANY (%(ids)s) AND claimed_until = %(claim)s
 
 -- name: retry_permanent
 -- After a start everything that needed mending is tried once more.

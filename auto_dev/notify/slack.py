@@ -27,6 +27,7 @@ from auto_dev.notify.summary import from_payload
 
 TIMEOUT_S = 20.0
 HISTORY_LIMIT = 200
+HISTORY_PAGES = 5
 
 _CHANNEL_ID = re.compile(r"^[CGD][A-Z0-9]{7,}$")
 _TOKEN_ERRORS = frozenset(
@@ -162,24 +163,30 @@ class SlackChannel:
         if not channel:
             return None, "may be a repeat: the channel's id is not known yet"
         root = self._thread(message)
+        method = "conversations.replies" if root else "conversations.history"
         query: dict[str, Any] = {
             "channel": channel,
             "oldest": f"{message.created_at.timestamp() - 60:.6f}",
             "limit": HISTORY_LIMIT,
             "include_all_metadata": "true",
+            **({"ts": root} if root else {}),
         }
-        method = "conversations.replies" if root else "conversations.history"
         try:
-            answer = await self._call(method, {**query, **({"ts": root} if root else {})}, form=True)
+            for _ in range(HISTORY_PAGES):
+                answer = await self._call(method, query, form=True)
+                for entry in answer.get("messages") or []:
+                    if _carries(entry, marker):
+                        stamp = entry.get("ts")
+                        return {"channel": channel, "ts": stamp, "thread": entry.get("thread_ts") or stamp}, ""
+                cursor = (answer.get("response_metadata") or {}).get("next_cursor")
+                if not cursor:
+                    return None, ""
+                query["cursor"] = cursor
         except _RefusalError as refused:
             if refused.permanent or refused.code in _THREAD_ERRORS:
                 return None, f"may be a repeat: {method}: {refused.code}"
             raise
-        for entry in answer.get("messages") or []:
-            if _carries(entry, marker):
-                stamp = entry.get("ts")
-                return {"channel": channel, "ts": stamp, "thread": entry.get("thread_ts") or stamp}, ""
-        return None, ""
+        return None, "may be a repeat: the channel's history is too long to look through"
 
     def _thread(self, message: Outgoing) -> str:
         for receipt in (message.thread, message.about):

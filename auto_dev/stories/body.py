@@ -51,7 +51,7 @@ def section_fields(doc: markdown.Document, first_line: int) -> list[Field]:
     """``## Goal``, ``## Non-goals``, ``## Stop conditions``, ``## Status`` and the like as fields."""
     found = []
     for heading in doc.headings:
-        name = re.sub(r"\s*\(.*\)$", "", markdown.label(heading.text))
+        name = re.sub(r"\s?\(.*\)$", "", markdown.label(heading.text)).strip()
         key = keys.known(name)
         if key not in _SECTIONS:
             continue

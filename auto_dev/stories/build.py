@@ -15,6 +15,7 @@ from auto_dev.stories.problems import error, warning
 from auto_dev.stories.yamltree import Map, Node, Scalar, Seq, flat, is_null, merged, typed
 
 _TEXT_KEYS: Final = ("text", "criterion", "description", "statement", "title", "name")
+_MANY: Final = 20  # warnings of one kind for one story
 _UNDERWAY: Final = "Set `status: ready` to hand it over."
 
 
@@ -156,6 +157,7 @@ class _Builder:
         self.problems = list(source.problems)
         self.stated: set[str] = set()
         self.extra: dict[str, Any] = {}
+        self.kept: dict[str, int] = {}
         told = {item.key for item in source.fields if not is_null(item.node)}
         self.fields = [*source.fields, *(item for item in source.fallback if item.key and item.key not in told)]
         self.used: set[int] = set()
@@ -240,6 +242,7 @@ class _Builder:
     def _duplicates(self) -> None:
         """A key stated twice: YAML would silently keep the last one only."""
         seen: dict[str, Field] = {}
+        before = len(self.problems)
         for item in self.source.fields:
             name = keys.snake(item.name)
             first = seen.setdefault(name, item)
@@ -249,11 +252,12 @@ class _Builder:
                 continue
             many = item.key in keys.SENTENCES | keys.DEPENDENCIES | {"tags"}
             how = "all their items count" if many else f"the last one counts: {texts.line(flat(item.node), 60)!r}"
-            self._warn(
-                f"the key {item.name!r} is stated twice (lines {first.line} and {item.line}); {how}", "", item.line
-            )
+            seen[name] = item
             if not many and item.key:
                 self._keep(f"{first.name} (line {first.line})", first.node)
+            if len(self.problems) - before <= _MANY:
+                message = f"the key {item.name!r} is stated twice (lines {first.line} and {item.line}); {how}"
+                self._warn(message, "", item.line)
 
     def _goal(self) -> str:
         goal = " ".join(flat(item.node) for item in self._of("goal")[-1:])
@@ -384,9 +388,12 @@ class _Builder:
         return shown
 
     def _keep(self, name: str, node: Node) -> None:
-        free, number = name, 2
+        number = self.kept.get(name, 1)
+        free = name if number == 1 else f"{name} ({number})"
         while free in self.extra:
-            free, number = f"{name} ({number})", number + 1
+            number += 1
+            free = f"{name} ({number})"
+        self.kept[name] = number + 1
         self.extra[free] = typed(node)
 
     def _extra(self) -> dict[str, Any]:

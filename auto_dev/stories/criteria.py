@@ -27,6 +27,7 @@ _LABELLED = re.compile(
     re.IGNORECASE,
 )
 _GHERKIN = re.compile(r"[*_`]*(scenario(?:\s+outline)?|given|when|then|and|but|examples?)\b[*_`:]*", re.IGNORECASE)
+_STEPS: Final = 30  # how far back the steps of a scenario are looked at
 _TABLE_RULE = re.compile(r"\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*$")
 _PLACEHOLDER: Final = frozenset({"", "tbd", "todo", "n/a", "none", "-", "...", "\u2026", "to be defined", "\u2014"})
 
@@ -226,8 +227,9 @@ def _continues_scenario(reader: _Reader, text: str) -> bool:
     word, opener = step[1].casefold().split()[0], first[1].casefold().split()[0]
     if opener not in ("given", "scenario", "when") or word == "scenario":
         return False
-    words = [match[1].casefold() for match in map(_GHERKIN.match, map(_bare, reader.open)) if match]
-    ended = "then" in words or bool(re.search(r"\bthen\b", " ".join(reader.open), re.IGNORECASE))
+    recent = reader.open[-_STEPS:]
+    words = [match[1].casefold() for match in map(_GHERKIN.match, map(_bare, recent)) if match]
+    ended = "then" in words or bool(re.search(r"\bthen\b", " ".join(recent), re.IGNORECASE))
     if word in ("given", "when"):
         return not ended and (opener in ("given", "scenario") and "when" not in words)
     return word in ("and", "but", "example", "examples") or not ended

@@ -25,10 +25,10 @@ class Field:
     node: Node
     line: int
     bold: bool = False
+    key: str = field(init=False)
 
-    @property
-    def key(self) -> str:
-        return keys.known(self.name)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", keys.known(self.name))
 
 
 @dataclass(slots=True)
@@ -193,14 +193,19 @@ def _by_chunks(path: str, source: str, first_line: int, fault: TreeError) -> tup
     """Read key by key. What only one reading fits is taken with a warning; anything else is an error."""
     found: list[Field] = []
     problems: list[Problem] = []
+    stray: list[tuple[int, str]] = []
     for offset, chunk in _chunks(source.split("\n")):
         line = first_line + offset
+        if ":" not in chunk[0]:
+            stray.append((line, chunk[0]))
+            continue
         try:
             found += _whole("\n".join(chunk), line)
         except TreeError as inner:
             field_, problem = _raw(path, chunk, line, inner)
             problems.append(problem)
             found += [field_] if field_ else []
+    problems += _stray(path, stray)
     if not problems:  # each key by itself is well formed, together they are not: anchors across keys, indentation
         mend = "Indent the keys alike, and begin each at the start of its line."
         problems.append(error(path, f"the frontmatter is not YAML: {fault.what}", mend, line=fault.line))
@@ -219,12 +224,21 @@ def _chunks(lines: list[str]) -> list[tuple[int, list[str]]]:
     return [(offset, chunk) for offset, chunk in chunks if any(line.strip() for line in chunk)]
 
 
+def _stray(path: str, lines: Sequence[tuple[int, str]]) -> list[Problem]:
+    """One error for all lines that belong to no key."""
+    if not lines:
+        return []
+    shown = ", ".join(repr(texts.line(text, 60)) for _, text in lines[:3])
+    more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
+    mend = "Write `key: value`, or indent the line if it continues the one before."
+    message = f"in the frontmatter this is neither a key nor a list item: {shown}{more}"
+    return [error(path, message, mend, line=lines[0][0])]
+
+
 def _raw(path: str, chunk: list[str], line: int, fault: TreeError) -> tuple[Field | None, Problem]:
     match = lenient.KEY_LINE.match(chunk[0])
     if not match:
-        shown = texts.line(chunk[0], 80)
-        mend = "Write `key: value`, or indent the line if it continues the one before."
-        return None, error(path, f"frontmatter line {shown!r} is neither a key nor a list item", mend, line=line)
+        return None, _stray(path, [(line, chunk[0])])[0]
     name, value = match["key"].strip("\"'"), match["rest"].strip()
     more = [text for text in chunk[1:] if text.strip() and not text.lstrip().startswith("# ")]
     if value and not more and not lenient.unbalanced(value) and value[0] not in "&*!|>":

@@ -136,7 +136,7 @@ def leading_number(text: str) -> str:
 
 def in_heading(text: str) -> tuple[str, str]:
     """``WISH-7: Title``, ``WISH-7 — Title``, ``Story 1.2: Title`` as (id, title); ("", text) for any other heading."""
-    plain = re.sub(r"^[^\w]+", "", text.strip())
+    plain = re.sub(r"^[^\w]+", "", text.strip()[:500])
     match = _HEADING.match(plain)
     if not match:
         return "", text.strip()

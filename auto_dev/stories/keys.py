@@ -68,9 +68,12 @@ STORY_TYPES: Final = frozenset(
     ]
 )
 # … and what is none, unless it has keys that only a story has.
-OTHER_TYPES: Final = frozenset(
-    ["epic", "milestone", "initiative", "theme", "adr", "decision", "prd", "rfc", "doc", "docs", "document", "documentation", "reference", "guide", "roadmap", "plan", "index", "meta", "note", "notes", "report", "template", "elaboration", "proof", "qa", "qa_verify", "review", "code_review", "evidence", "checkpoint", "context", "analysis", "readme", "overview", "summary"]
+_OTHER_TYPES: Final = (
+    "epic milestone initiative theme adr decision prd rfc doc docs document documentation reference guide roadmap "
+    "plan index meta note notes report template elaboration proof qa qa_verify review code_review evidence "
+    "checkpoint context analysis readme overview summary"
 )
+OTHER_TYPES: Final = frozenset(_OTHER_TYPES.split())
 
 
 def snake(name: str) -> str:

@@ -111,7 +111,7 @@ def _headings(lines: Sequence[str], code: Sequence[bool]) -> list[Heading]:
 
 def label(text: str) -> str:
     """A heading or label without decoration: ``✅ 6. Acceptance Criteria (MVP):`` → ``acceptance criteria (mvp)``."""
-    plain = re.sub(r"[*_`]|<[^>]*>", "", text).strip().rstrip(":").casefold()
+    plain = re.sub(r"[*_`]|<[^>]*>", "", text[:300]).strip().rstrip(":").casefold()
     return re.sub(r"^(?:\d+(?:\.\d+)*[.)]?\s+)?[^\w(]*", "", plain).strip()
 
 

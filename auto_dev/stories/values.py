@@ -54,8 +54,8 @@ _NOTHING: Final = frozenset(
     ]
 )
 _ID_TOKEN = re.compile(r"[#@]?([A-Za-z0-9][A-Za-z0-9._-]*)")
-_STRUCK = re.compile(r"~~(.*?)~~|<(?:del|s)>(.*?)</(?:del|s)>", re.DOTALL)
-_LINK = re.compile(r"\[\[([^\]|]+)(?:\|[^\]]*)?\]\]|\[([^\]]*)\]\([^)]*\)")
+_STRUCK = re.compile(r"~~(.{1,400}?)~~|<(?:del|s)>(.{1,400}?)</(?:del|s)>", re.DOTALL)
+_LINK = re.compile(r"\[\[([^\]|\[]{1,200})(?:\|[^\]\[]{0,200})?\]\]|\[([^\]\[]{0,200})\]\([^()]{0,400}\)")
 
 
 def priority(text: str) -> tuple[int, str]:

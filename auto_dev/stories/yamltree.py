@@ -184,8 +184,8 @@ def typed(node: Node) -> Any:
         return [typed(item) for item in node.items]
     if isinstance(node, Map):
         result: dict[str, Any] = {}
-        for name, value, _ in merged(node):
-            result[_free(name, result)] = typed(value)
+        for number, (name, value, _) in enumerate(merged(node)):
+            result[name if name not in result else f"{name} ({number})"] = typed(value)
         return result
     if node.plain:
         if node.text in _CONSTANTS:
@@ -195,14 +195,6 @@ def typed(node: Node) -> Any:
         if _FLOAT.match(node.text):
             return float(node.text)
     return node.text
-
-
-def _free(name: str, taken: dict[str, Any]) -> str:
-    number = 2
-    free = name
-    while free in taken:
-        free, number = f"{name} ({number})", number + 1
-    return free
 
 
 def flat(node: Node) -> str:

@@ -8,7 +8,6 @@ bundle is made by a runner that is handed in, so that this one git process can b
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Protocol
 
 from auto_dev.errors import GitError
 from auto_dev.text import line
-from auto_dev.worktrees.folders import delete, free_name, is_plain_folder
+from auto_dev.worktrees.folders import delete, free_name, is_plain_folder, scratch
 from auto_dev.worktrees.git import Git, GitAt
 from auto_dev.worktrees.layout import AgentRefs, PrivateSpec, Record, make_private_dir, read_agent_refs
 from auto_dev.worktrees.names import HEADS, salvage_prefix
@@ -88,7 +87,7 @@ class Places:
     """The git dirs that an agent wrote in, the private one first; room for small files; where wrecks are kept."""
 
     git_dirs: tuple[Path, ...]
-    scratch: Path
+    room: Path
     wrecks: Path
 
 
@@ -103,7 +102,7 @@ async def bring_back(at: GitAt, story: Story, places: Places, run: AgentGit) -> 
             continue
         notes: tuple[str, ...] = ()
         try:
-            present = await _fetch(at, story, git_dir, refs, places.scratch, run)
+            present = await _fetch(at, story, git_dir, refs, places.room, run)
         except GitError as error:
             # Nothing is lost: what git cannot take over stays as files, and the story goes on with the tree.
             kept = _keep(git_dir, places.wrecks)
@@ -133,9 +132,7 @@ def _keep(git_dir: Path, wrecks: Path) -> Path | None:
     return kept
 
 
-async def _fetch(
-    at: GitAt, story: Story, git_dir: Path, refs: AgentRefs, scratch: Path, run: AgentGit
-) -> dict[str, str]:
+async def _fetch(at: GitAt, story: Story, git_dir: Path, refs: AgentRefs, room: Path, run: AgentGit) -> dict[str, str]:
     """Make every tip of ``refs`` that is a commit present in the mirror: tip → its tree. Raises GitError."""
     wanted = sorted(refs.tips)
     if len(wanted) > _MOST_TIPS:
@@ -145,7 +142,7 @@ async def _fetch(
     if missing:
         if not is_plain_folder(git_dir / "objects"):
             raise GitError("its objects are gone")
-        await _bundle(at, story, git_dir / "objects", missing, scratch, run)
+        await _bundle(at, story, git_dir / "objects", missing, room, run)
         present |= await _trees(at, missing)
     return present
 
@@ -161,9 +158,8 @@ async def _trees(at: GitAt, shas: Sequence[str]) -> dict[str, str]:
     return {row[2]: row[1] for row in rows if len(row) == 3 and row[0] == "tree" and row[2] in commits}
 
 
-async def _bundle(at: GitAt, story: Story, theirs: Path, tips: Sequence[str], scratch: Path, run: AgentGit) -> None:
-    scratch.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix=".bundle-", dir=scratch))
+async def _bundle(at: GitAt, story: Story, theirs: Path, tips: Sequence[str], room: Path, run: AgentGit) -> None:
+    place = scratch(room, "bundle")
     try:
         view, out = place / "view.git", place / "out"
         out.mkdir()

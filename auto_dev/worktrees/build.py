@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from auto_dev.errors import GitError
 from auto_dev.worktrees import stage
 from auto_dev.worktrees.agent_commits import keep
-from auto_dev.worktrees.folders import delete, free_name, is_plain_folder
+from auto_dev.worktrees.folders import delete, free_name, is_plain_folder, write_atomically
 from auto_dev.worktrees.git import GitCommandError
 from auto_dev.worktrees.layout import (
     PrivateSpec,
@@ -83,6 +85,7 @@ async def renew_private(site: Site, record: Record, head: str, refs: Mapping[str
         branch_sha=head,
         index=worktree.git_dir / "index",
         identity=site.mirror.repository.identity,
+        excludes=_excludes(site, record.kept_out),
     )
     old = make_private_dir(worktree.agent_git_dir, spec)
     if old is not None:
@@ -93,6 +96,23 @@ async def renew_private(site: Site, record: Record, head: str, refs: Mapping[str
         point_gitfile(worktree.path, worktree.agent_git_dir)
     ready = replace(record, state=State.READY, known=known)
     write_record(worktree.git_dir, ready)
+
+
+def write_excludes(site: Site, kept_out: Sequence[str]) -> None:
+    """Hide ``kept_out`` from the agent's git too, so that its ``git add -A`` leaves them."""
+    info = site.worktree.agent_git_dir / "info"
+    if is_plain_folder(site.worktree.agent_git_dir) and is_plain_folder(info):
+        write_atomically(info / "exclude", _excludes(site, kept_out))
+
+
+def _excludes(site: Site, kept_out: Sequence[str]) -> bytes:
+    rows = "".join(f"{only(path)}\n" for path in kept_out)
+    return site.mirror.repository.excludes.rstrip(b"\n") + b"\n" + os.fsencode(rows)
+
+
+def only(path: str) -> str:
+    """An ignore pattern that matches ``path`` alone."""
+    return "/" + re.sub(r"([\\*?\[\]!# ])", r"\\\1", path)
 
 
 async def _known_refs(site: Site, refs: Mapping[str, str]) -> tuple[bytes, tuple[str, ...]]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from auto_dev.worktrees.folders import delete
+from auto_dev.worktrees.folders import delete, scratch
 from auto_dev.worktrees.layout import PrivateSpec, make_private_dir
 from auto_dev.worktrees.mirror import Mirror
 
@@ -22,8 +20,7 @@ async def clean_checkout(mirror: Mirror, folder: Path, sha: str) -> AsyncIterato
     Not by ``git archive``: that leaves out what an agent's .gitattributes marks ``export-ignore``. The .git is made by
     hand, borrows the mirror's objects and has the tags; host git uses it once, before anybody else sees it.
     """
-    (folder / CHECKOUTS).mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=folder / CHECKOUTS))
+    place = scratch(folder / CHECKOUTS, "checkout")
     try:
         tree = place / mirror.repository.root.name
         tree.mkdir()

@@ -148,16 +148,11 @@ async def reset(site: Site, sha: str) -> str | None:
     if await site.bare.text("rev-list", "-1", story.head, "--not", sha, "--"):
         kept = kept or await keep(site.bare, record.run_id, story.head)
     await stage.load_tree(site.at, sha)
-    spared = [argument for path in record.kept_out for argument in ("-e", _pattern(path))]
+    spared = [argument for path in record.kept_out for argument in ("-e", build.only(path))]
     await site.at.run("clean", "-ffdq", *spared)
     await site.move_branch(record, sha, story.head, "reset")
     await build.renew_private(site, record, sha, story.refs)
     return kept
-
-
-def _pattern(path: str) -> str:
-    """An ignore pattern that matches ``path`` alone."""
-    return "/" + re.sub(r"([\\*?\[\]!# ])", r"\\\1", path)
 
 
 def _salvage_message(record: Record) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -94,8 +95,8 @@ def _walk(folder: Path, *, skip: str = "", unlock: bool = False) -> Iterator[os.
                 continue
             if entry.is_dir(follow_symlinks=False):
                 if unlock:
-                    mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
-                    Path(entry.path).chmod(mode | 0o700)
+                    with contextlib.suppress(OSError):  # gone, or deeper than a path may be long
+                        Path(entry.path).chmod(stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode) | 0o700)
                 left.append(entry.path)
             yield entry
 
@@ -128,6 +129,33 @@ async def delete(path: Path) -> None:
     except OSError as error:
         where = str(error.filename or path)
         raise GitError(f"cannot be deleted: {error.strerror}", where=where, mend="Delete it by hand.") from None
+
+
+_SCRATCH = re.compile(r"\.(?:half|old|bundle|checkout)-(\d+)-")
+
+
+def scratch(parent: Path, kind: str) -> Path:
+    """A new folder in ``parent`` that bears our PID, so that it is known for a leftover once we are dead."""
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f".{kind}-{os.getpid()}-", dir=parent))
+
+
+async def sweep(parent: Path) -> None:
+    """Delete the scratch folders in ``parent`` whose makers are dead."""
+    for name in sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []:
+        match = _SCRATCH.match(name)
+        if match and not _is_alive(int(match[1])):
+            await delete(parent / name)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def free_name(path: Path) -> Path:

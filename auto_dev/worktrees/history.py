@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from auto_dev.errors import GitError
 from auto_dev.worktrees import parse
-from auto_dev.worktrees.folders import delete
+from auto_dev.worktrees.folders import delete, scratch
 from auto_dev.worktrees.git import GitAt, Identity
 from auto_dev.worktrees.names import require_sha
 from auto_dev.worktrees.parse import LOG_FORMAT, Commit, FileChange
@@ -85,8 +84,7 @@ class History:
 
     async def patches(self, base_sha: str, head_sha: str, folder: Path) -> list[Path]:
         """Write the commits as a ``format-patch`` series into ``folder`` (its old patches are replaced); in order."""
-        folder.mkdir(parents=True, exist_ok=True)
-        half = Path(tempfile.mkdtemp(prefix=".half-", dir=folder))
+        half = scratch(folder, "half")
         try:
             span = f"{require_sha(base_sha)}..{require_sha(head_sha)}"
             await self._at.run("format-patch", "--quiet", "--no-color", "--no-ext-diff", "-o", str(half), span)

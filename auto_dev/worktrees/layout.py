@@ -12,14 +12,13 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from auto_dev.errors import GitError
-from auto_dev.worktrees.folders import is_plain_folder, read_small, write_atomically
+from auto_dev.worktrees.folders import is_plain_folder, read_small, scratch, write_atomically
 from auto_dev.worktrees.git import Identity
 from auto_dev.worktrees.names import HEADS, is_sha
 
@@ -79,7 +78,7 @@ def make_host_dir(git_dir: Path, record: Record) -> None:
     """Make the host's git dir of a worktree; it is there as a whole or not at all."""
     git_dir.parent.mkdir(exist_ok=True)
     # Not below worktrees/: `git worktree prune` would delete a half-made one.
-    half = Path(tempfile.mkdtemp(prefix=".half-", dir=git_dir.parent.parent))
+    half = scratch(git_dir.parent.parent, "half")
     try:
         (half / "HEAD").write_text(f"ref: {HEADS}{record.branch}\n")
         (half / "commondir").write_text("../..\n")
@@ -103,6 +102,7 @@ class PrivateSpec:
     branch_sha: str = ""
     index: Path | None = None
     identity: Identity | None = None
+    excludes: bytes = b""
 
 
 def make_private_dir(target: Path, spec: PrivateSpec) -> Path | None:
@@ -110,13 +110,12 @@ def make_private_dir(target: Path, spec: PrivateSpec) -> Path | None:
 
     By hand instead of ``git clone --shared --bare``: a millisecond, and no process.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    half = Path(tempfile.mkdtemp(prefix=".half-", dir=target.parent))
+    half = scratch(target.parent, "half")
     old: Path | None = None
     try:
         _fill_private_dir(half, spec)
         if os.path.lexists(target):
-            old = Path(tempfile.mkdtemp(prefix=".old-", dir=target.parent))
+            old = scratch(target.parent, "old")
             target.rename(old / "git")
         half.rename(target)
     except BaseException:
@@ -133,6 +132,7 @@ def _fill_private_dir(half: Path, spec: PrivateSpec) -> None:
     (half / "config").write_text(private_config(spec.object_format, spec.identity), "utf-8")
     (half / "packed-refs").write_bytes(b"# pack-refs with: peeled fully-peeled sorted \n" + spec.refs)
     (half / "HEAD").write_text(f"{spec.head}\n")
+    (half / "info/exclude").write_bytes(spec.excludes)
     if spec.branch_sha:
         ref = half / spec.head.removeprefix("ref: ")
         ref.parent.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,10 @@ async def unsaved(at: GitAt, record: Record, head: str, *, submodules_as_files: 
         ]
     paths = [path for path in dict.fromkeys(paths) if not _is_below(path, record.kept_out)]
     paths, beyond = _beyond_symlinks(tree, paths)
-    return Unsaved(tuple(paths), tuple(drop + beyond), tuple(notes))
+    # A file that became a folder: its entry has to go before those of the files in the folder come.
+    folders = [path for path in paths if path not in record.submodules and is_plain_folder(tree / path)]
+    paths = [path for path in paths if path not in set(folders)]
+    return Unsaved(tuple(paths), tuple(drop + beyond + folders), tuple(notes))
 
 
 async def write_tree(at: GitAt, found: Unsaved) -> tuple[str, tuple[str, ...]]:

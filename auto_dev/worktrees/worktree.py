@@ -14,15 +14,17 @@ from pathlib import Path
 from auto_dev.errors import GitError
 from auto_dev.worktrees import build, collect
 from auto_dev.worktrees.agent_commits import AgentGit, unsandboxed
-from auto_dev.worktrees.checkout import clean_checkout
+from auto_dev.worktrees.checkout import CHECKOUTS, clean_checkout
 from auto_dev.worktrees.collect import Collected
-from auto_dev.worktrees.folders import is_plain_folder, locked
+from auto_dev.worktrees.folders import is_plain_folder, locked, sweep
 from auto_dev.worktrees.git import GitAt
 from auto_dev.worktrees.history import History
 from auto_dev.worktrees.layout import Record, State, read_record, write_record
 from auto_dev.worktrees.mirror import Mirror
 from auto_dev.worktrees.names import HEADS, require_sha, safe, story_ref
 from auto_dev.worktrees.site import LOCKS, PRIVATE, Site, Worktree
+
+__all__ = ["CleanupReport", "Collected", "Worktree", "WorktreeInfo", "Worktrees"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,14 @@ class Worktrees:
     ``history`` reads commits; ``clean_checkout`` gives gates a folder of their own.
     """
 
-    def __init__(self, mirror: Mirror, folder: Path, *, agent_git: AgentGit | None = None) -> None:
+    def __init__(
+        self, mirror: Mirror, folder: Path, *, agent_git: AgentGit | None = None, timeout_s: float = 120
+    ) -> None:
         if "\n" in str(folder):
             raise GitError("the folder has a line break in its name", where=repr(str(folder)), mend="Choose another.")
         self.mirror = mirror
         self.folder = folder
+        self.timeout_s = timeout_s  # for one git process
         self.history = History(mirror.at, mirror.repository.identity)
         self._agent_git = agent_git or unsandboxed(mirror.git)
 
@@ -125,6 +130,7 @@ class Worktrees:
             merged = tuple(sorted({*record.kept_out, *paths}))
             if merged != record.kept_out:
                 write_record(worktree.git_dir, replace(record, kept_out=merged))
+                build.write_excludes(site, merged)
 
     async def list(self, *, look: bool = True) -> tuple[WorktreeInfo, ...]:
         """All worktrees, by story id; with ``look`` each is searched for unsaved work."""
@@ -150,6 +156,8 @@ class Worktrees:
             else:
                 await self.remove(worktree)
                 removed.append(record.story_id)
+        for folder in (self.mirror.path, self.folder / PRIVATE, self.folder / CHECKOUTS):
+            await sweep(folder)
         ours = {safe(record.story_id) for record in self._records()}
         folders = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
         for name in folders:
@@ -192,5 +200,5 @@ class Worktrees:
             stale = [worktree.git_dir / "index.lock", worktree.git_dir / "HEAD.lock"]
             for lock in (*stale, self.mirror.path / f"{HEADS}{worktree.branch}.lock"):
                 lock.unlink(missing_ok=True)
-            at = GitAt(self.mirror.git, worktree.git_dir, worktree.path, hold=(hold,))
+            at = GitAt(self.mirror.git, worktree.git_dir, worktree.path, hold=(hold,), timeout_s=self.timeout_s)
             yield Site(self.mirror, self.folder, worktree, at, self._agent_git)

@@ -148,7 +148,8 @@ async def test_what_a_person_ended_is_not_opened_again_by_the_same_run(
     await forge.ensure_draft(SPEC)
     standin.act(1, what)
     changes = len(standin.changes())
-    assert (await forge.ensure_draft(SPEC)).state is state
+    repeated = DraftSpec(SPEC.branch, "elsewhere", "A-1: other words", f"other\n\n{marker('A-1', 'r1')}\n", ("new",))
+    assert (await forge.ensure_draft(repeated)).state is state
     assert (await forge.retarget(1, "elsewhere")).base == "main"
     assert len(standin.changes()) == changes
 

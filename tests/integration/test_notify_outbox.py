@@ -369,6 +369,64 @@ async def test_a_late_failure_does_not_undo_what_a_later_owner_did(db: Database)
         assert await problems(conn, "todo") == []
 
 
+async def test_a_late_failure_does_not_free_what_a_later_owner_is_sending(db: Database) -> None:
+    clock, reached, release = Clock(), asyncio.Event(), asyncio.Event()
+    tasks: list[asyncio.Task[int]] = []
+
+    async def sending() -> None:
+        reached.set()
+        await release.wait()
+
+    async def overtaken() -> None:
+        clock.forward(LEASE_S + 1)
+        other = delivering(db, Recorder(hook=lambda _: sending()), clock=clock)
+        tasks.append(asyncio.create_task(other.deliver_due()))
+        await asyncio.wait_for(reached.wait(), 10)
+        raise SendError("too late")
+
+    await put(db, failed(1))
+    assert await delivering(db, Recorder(hook=lambda _: overtaken()), clock=clock).deliver_due() == 0
+    clock.forward(60)
+    assert await delivering(db, Recorder(), clock=clock).deliver_due() == 0
+    release.set()
+    assert await tasks[0] == 1
+
+
+async def test_what_shares_a_cause_with_a_message_under_way_waits(db: Database) -> None:
+    clock, third = Clock(), Recorder()
+
+    async def meanwhile() -> None:
+        await put(db, paused(2))
+        clock.forward(HOLD_S + 1)
+        assert await delivering(db, third, clock=clock).deliver_due() == 0
+
+    await put(db, paused(1))
+    clock.forward(HOLD_S + 1)
+    assert await delivering(db, Recorder(hook=lambda _: meanwhile()), clock=clock).deliver_due() == 1
+    assert third.sent == []
+
+
+async def test_an_unconfirmed_group_is_not_joined_with_newer_messages(db: Database) -> None:
+    def fail(message: Outgoing) -> None:
+        raise SendError("no answer", unconfirmed=True, retry_after=1000)
+
+    slack, clock = Recorder(hook=fail), Clock()
+    deliverer = delivering(db, slack, clock=clock)
+    await put(db, paused(0), paused(1))
+    clock.forward(HOLD_S + 1)
+    assert await deliverer.deliver_due() == 0
+    slack.hook = None
+    await put(db, paused(2))
+    clock.forward(HOLD_S + 1)
+    assert await deliverer.deliver_due() == 1
+    clock.forward(1000)
+    assert await deliverer.deliver_due() == 2
+    assert [(message.key, len(message.items), message.unconfirmed) for message in slack.sent] == [
+        ("run_paused:r2:1", 1, False),
+        ("run_paused:r0:1", 2, True),
+    ]
+
+
 async def test_several_deliverers_send_each_message_once(db: Database) -> None:
     slack, clock = Recorder(), Clock()
     await put(db, *(failed(i) for i in range(30)), *(paused(i) for i in range(30)))
@@ -418,6 +476,29 @@ async def test_run_delivers_at_once_when_woken_and_stops(db: Database) -> None:
         await until(lambda: len(slack.sent) == i + 1)  # noqa: B023 (awaited before the next turn)
     stop.set()
     await asyncio.wait_for(running, 2)
+
+
+async def test_run_rests_after_it_was_woken(db: Database) -> None:
+    slack, stop, restless = Recorder(), asyncio.Event(), asyncio.Event()
+    calls = 0
+
+    def clock() -> datetime:
+        nonlocal calls
+        calls += 1
+        if calls > 50:
+            restless.set()
+        return datetime.now(UTC)
+
+    deliverer = Deliverer(db.pool, "todo", {"slack": slack}, clock)
+    deliverer.wake()
+    await put(db, failed(1))
+    running = asyncio.create_task(deliverer.run(stop))
+    await until(lambda: len(slack.sent) == 1)
+    deliverer.wake()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(restless.wait(), 0.5)
+    stop.set()
+    await running
 
 
 async def test_run_waits_for_a_database_that_is_away(

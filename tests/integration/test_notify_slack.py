@@ -44,6 +44,7 @@ class Slack:
     calls: list[str] = field(default_factory=list)
     script: list[tuple[str, str | int]] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
+    page: int = 100
 
     def answer(self, method: str, body: dict[str, Any], token: str) -> dict[str, Any]:
         self.calls.append(method)
@@ -65,12 +66,15 @@ class Slack:
             if body["channel"] != "C0000001":
                 raise RefusedError("channel_not_found")
             root = body.get("ts")
-            found = [m for m in self.messages if float(m["ts"]) >= float(body["oldest"])]
-            return {
-                "messages": [
-                    m for m in found if m.get("thread_ts") in ((root,) if root else (None,)) or m["ts"] == root
-                ]
-            }
+            skip = int(body.get("cursor", 0))
+            found = [
+                message
+                for message in reversed(self.messages)
+                if float(message["ts"]) >= float(body["oldest"])
+                and (message.get("thread_ts") == root or message["ts"] == root)
+            ]
+            rest = {"next_cursor": str(skip + self.page)} if len(found) > skip + self.page else {}
+            return {"messages": found[skip : skip + self.page], "response_metadata": rest}
         raise RefusedError("unknown_method")
 
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -353,6 +357,28 @@ async def test_a_reply_that_had_arrived_is_found_in_its_thread(slack: Slack, cha
     receipt = await channel.send(outgoing(failed(), thread=root, unconfirmed=True))
     assert receipt.data["thread"] == root["ts"]
     assert len(slack.messages) == 2
+
+
+@pytest.mark.parametrize("hidden", ["metadata", "blocks"])
+async def test_either_mark_is_enough_to_recognise_a_message(hidden: str, slack: Slack, channel: SlackChannel) -> None:
+    latest = (await channel.send(outgoing(asked()))).data
+    del slack.messages[0][hidden]
+    receipt = await channel.send(outgoing(asked(), unconfirmed=True, latest=latest))
+    assert receipt.data["found"] is True
+    assert len(slack.messages) == 1
+
+
+async def test_a_busy_channel_is_looked_through_page_by_page(slack: Slack, channel: SlackChannel) -> None:
+    latest = (await channel.send(outgoing(asked()))).data
+    for i in range(7):
+        await channel.send(outgoing(failed(f"S-{i}", f"r{i}")))
+    slack.page = 2
+    receipt = await channel.send(outgoing(asked(), unconfirmed=True, latest=latest))
+    assert receipt.data["ts"] == latest["ts"]
+    assert slack.calls.count("conversations.history") == 4
+    slack.page = 1
+    receipt = await channel.send(outgoing(asked(), unconfirmed=True, latest=latest))
+    assert receipt.problem == "may be a repeat: the channel's history is too long to look through"
 
 
 async def test_a_message_that_had_not_arrived_is_sent(slack: Slack, channel: SlackChannel) -> None:

@@ -291,7 +291,7 @@ def test_different_facts_of_one_cause_name_the_first() -> None:
 def test_keys_name_the_fact() -> None:
     assert opened().key == "decision:d-7kq2mn"
     slot = Slot(date(2026, 2, 9), datetime(2026, 2, 8, tzinfo=UTC), datetime(2026, 2, 9, tzinfo=UTC))
-    assert facts.daily_summary(slot, a_summary()).key == "summary:2026-02-09"
+    assert facts.daily_summary(a_summary(), key=slot.key).key == "summary:2026-02-09"
     raised = [
         facts.budget_alert(scope=Scope.DAY, window="2026-02-09", spent_microusd=8, cap_microusd=cap).key
         for cap in (10, 20)

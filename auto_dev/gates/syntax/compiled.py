@@ -12,7 +12,9 @@ _GO_TEST: Final = re.compile(
     r"^[ \t]*func\s+(?:\(\s*\w*\s*\*?\s*(?P<receiver>\w+)[^)]*\)\s*)?(?P<name>(?:Test|Fuzz|Example)(?![a-z])\w*)\s*\(",
     re.MULTILINE,
 )
-_GO_HELPER: Final = re.compile(r"^[ \t]*func\s+(?P<name>\w+)\s*\(\s*\w+\s+(?:\*testing\.[TB]\b|testing\.TB)", re.MULTILINE)
+_GO_HELPER: Final = re.compile(
+    r"^[ \t]*func\s+(?P<name>\w+)\s*\(\s*\w+\s+(?:\*testing\.[TB]\b|testing\.TB)", re.MULTILINE
+)
 _GO_ASSERT: Final = re.compile(
     r"\b\w+\.(?:Error|Errorf|Fatal|Fatalf|Fail|FailNow)\s*\(|\b(?:assert|require|is|qt|should|must)\.[A-Z]\w*\s*\(|\bExpect\s*\("
 )

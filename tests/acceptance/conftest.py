@@ -1,0 +1,154 @@
+"""The real command as a process, on a repository that a test makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+AGENT = """#!/bin/sh
+# A small agent: it does what the story's id says, and leaves a report.
+brief=$(cat)
+echo "$AUTO_DEV_STORY $AUTO_DEV_PHASE" >> "$LEDGER"
+case "$AUTO_DEV_STORY" in
+  CRASH-*) echo "out of luck" >&2; exit 7;;
+  EMPTY-*) ;;
+  BROKEN-*) echo broken > broken.txt;;
+  *) mkdir -p src; echo "$AUTO_DEV_STORY" > "src/$AUTO_DEV_STORY.txt"; [ -z "$SLOW" ] || sleep "$SLOW";;
+esac
+case "$AUTO_DEV_STORY" in
+  MUTE-*) ;;
+  GARBLED-*) printf '{"summary": ' > "$AUTO_DEV_REPORT";;
+  UNSURE-*) echo '{"summary": "perhaps", "confidence": 0.3}' > "$AUTO_DEV_REPORT";;
+  *) echo '{"summary": "done", "confidence": 0.95}' > "$AUTO_DEV_REPORT";;
+esac
+"""
+
+CONFIG = """
+[agent]
+kind = "command"
+command = ["./agent.sh"]
+
+[[gates.command]]
+name = "tests"
+run = "test ! -e broken.txt"
+"""
+
+
+@dataclass
+class World:
+    """A repository with stories, a bare remote that logs every push, and a state folder."""
+
+    folder: Path
+    database_url: str | None
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def repo(self) -> Path:
+        return self.folder / "repo"
+
+    @property
+    def remote(self) -> Path:
+        return self.folder / "remote.git"
+
+    @property
+    def ledger(self) -> Path:
+        """One line per call of the agent, written by the agent itself."""
+        return self.folder / "agent.log"
+
+    def git(self, *args: str, cwd: Path | None = None) -> str:
+        done = subprocess.run(["git", *args], cwd=cwd or self.repo, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def make(self, stories: dict[str, list[str]], *, config: str = CONFIG, remote: bool = True) -> World:
+        """``stories``: id → the ids it depends on."""
+        (self.repo / "plans").mkdir(parents=True)
+        self.git("init", "-q", "-b", "main")
+        for story, needs in stories.items():
+            self.write_story(story, needs)
+        agent = self.repo / "agent.sh"
+        agent.write_text(AGENT.replace("$LEDGER", str(self.ledger)).replace("$SLOW", self.env.get("SLOW", "")))
+        agent.chmod(0o755)
+        (self.repo / "auto-dev.toml").write_text(config)
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "begin")
+        if remote:
+            self.git("clone", "-q", "--bare", str(self.repo), str(self.remote), cwd=self.folder)
+            hook = self.remote / "hooks" / "post-receive"
+            hook.write_text(f"#!/bin/sh\ncat >> {self.folder / 'pushes.log'}\n")
+            hook.chmod(0o755)
+            self.git("remote", "add", "origin", str(self.remote))
+        return self
+
+    def write_story(self, story: str, needs: list[str], criteria: str = "- its file exists") -> None:
+        text = f"---\nid: {story}\ntitle: Do {story}\ngoal: The file of {story} exists.\nstatus: ready\n"
+        text += f"acceptance_criteria:\n  {criteria}\n" if criteria else ""
+        text += f"depends_on: [{', '.join(needs)}]\n---\n"
+        (self.repo / "plans" / f"{story}.md").write_text(text)
+
+    def environment(self) -> dict[str, str]:
+        env = {**os.environ, **self.env, "AUTO_DEV_HOME": str(self.folder / "home"), "NO_COLOR": "1", "COLUMNS": "200"}
+        if self.database_url:
+            env["AUTO_DEV_DATABASE_URL"] = self.database_url
+        return env
+
+    def spawn(self, *args: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "auto_dev", *args], cwd=self.repo, env=self.environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def run(self, *args: str, timeout: float = 90) -> tuple[int, str]:
+        """Exit status and everything that was printed."""
+        process = self.spawn(*args)
+        try:
+            out, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            out, _ = process.communicate()
+            pytest.fail(f"auto-dev {' '.join(args)} did not end in {timeout} s:\n{out}")
+        return process.returncode, out
+
+    def once(self, *more: str, timeout: float = 90) -> tuple[int, str]:
+        return self.run("start", "plans", "--once", "--foreground", "--yes", "--no-sandbox", *more, timeout=timeout)
+
+    def json(self, *args: str) -> Any:
+        process = subprocess.run(
+            [sys.executable, "-m", "auto_dev", *args, "--json"], cwd=self.repo, env=self.environment(),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert process.returncode == 0, process.stdout + process.stderr
+        return json.loads(process.stdout)
+
+    def statuses(self) -> dict[str, str]:
+        return {story["id"]: story["status"] for story in self.json("status")["stories"]}
+
+    def branches(self) -> set[str]:
+        """Story branches on the remote."""
+        return set(self.git("for-each-ref", "--format=%(refname:short)", "refs/heads/auto-dev", cwd=self.remote).split())
+
+
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture
+def make_world(short_tmp: Path, database_url: str, request: pytest.FixtureRequest) -> MakeWorld:
+    """``make_world({"A-1": [], "B-1": ["A-1"]})`` on the session's server; ``embedded=True`` for a server of its own."""
+    count = 0
+
+    def make(stories: dict[str, list[str]], *, embedded: bool = False, env: dict[str, str] | None = None, **more: Any) -> World:
+        nonlocal count
+        count += 1
+        folder = short_tmp / f"{request.node.name[:40].replace('[', '-').replace(']', '')}-{count}"
+        folder.mkdir(mode=0o755)
+        return World(folder, None if embedded else database_url, env or {}).make(stories, **more)
+
+    return make
