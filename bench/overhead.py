@@ -17,10 +17,9 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.world import World
-
 from auto_dev.place import database_folder
 from auto_dev.store.database import Database
+from bench.world import World
 
 CHAIN = 20
 

@@ -133,7 +133,8 @@ class World:
 
     def branches(self) -> set[str]:
         """Story branches on the remote."""
-        return set(self.git("for-each-ref", "--format=%(refname:short)", "refs/heads/auto-dev", cwd=self.remote).split())
+        refs = self.git("for-each-ref", "--format=%(refname:short)", "refs/heads/auto-dev", cwd=self.remote)
+        return set(refs.split())
 
 
 MakeWorld = Callable[..., World]
@@ -141,10 +142,12 @@ MakeWorld = Callable[..., World]
 
 @pytest.fixture
 def make_world(short_tmp: Path, database_url: str, request: pytest.FixtureRequest) -> MakeWorld:
-    """``make_world({"A-1": [], "B-1": ["A-1"]})`` on the session's server; ``embedded=True`` for a server of its own."""
+    """``make_world({"A-1": [], "B-1": ["A-1"]})`` on the session's server; ``embedded=True``: one of its own."""
     count = 0
 
-    def make(stories: dict[str, list[str]], *, embedded: bool = False, env: dict[str, str] | None = None, **more: Any) -> World:
+    def make(
+        stories: dict[str, list[str]], *, embedded: bool = False, env: dict[str, str] | None = None, **more: Any
+    ) -> World:
         nonlocal count
         count += 1
         folder = short_tmp / f"{request.node.name[:40].replace('[', '-').replace(']', '')}-{count}"

@@ -16,8 +16,8 @@ import pytest
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 STORIES = {
-    "A-1": [], "A-2": ["A-1"], "A-3": ["A-2"], "B-1": [], "B-2": ["B-1"], "C-1": ["A-1", "B-1"], "D-1": [], "D-2": ["D-1"],
-    "D-3": ["D-2"], "E-1": [], "BROKEN-1": [], "MUTE-1": [],
+    "A-1": [], "A-2": ["A-1"], "A-3": ["A-2"], "B-1": [], "B-2": ["B-1"], "C-1": ["A-1", "B-1"],
+    "D-1": [], "D-2": ["D-1"], "D-3": ["D-2"], "E-1": [], "BROKEN-1": [], "MUTE-1": [],
 }  # fmt: skip
 GOOD = {story for story in STORIES if story[0] in "ABCDE" and not story.startswith("BROKEN")}
 KILLS = int(os.environ.get("AUTO_DEV_TEST_KILLS", "50"))
@@ -81,11 +81,11 @@ def assert_no_process_left(folder: Path, timeout_s: float = 2.0) -> None:
 
 
 def processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def works_in(pid: int, folder: Path) -> bool:
     try:
-        return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(folder / "home")
+        return Path(f"/proc/{pid}/cwd").readlink().is_relative_to(folder / "home")
     except OSError:
         return False

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-
 pytestmark = pytest.mark.acceptance
 
 
 def test_good_stories_become_stacked_branches_and_bad_ones_ask(make_world) -> None:  # type: ignore[no-untyped-def]
-    world = make_world(
-        {"A-1": [], "A-2": ["A-1"], "A-3": ["A-2"], "BROKEN-1": [], "MUTE-1": [], "EMPTY-1": [], "WAITS-1": ["BROKEN-1"]}
-    )
+    bad = {"BROKEN-1": [], "MUTE-1": [], "EMPTY-1": [], "WAITS-1": ["BROKEN-1"]}
+    world = make_world({"A-1": [], "A-2": ["A-1"], "A-3": ["A-2"], **bad})
     before = snapshot(world.repo)
     code, out = world.once()
     assert code == 3, out
