@@ -234,11 +234,12 @@ def init(
 @app.command()
 def demo(
     folder: Annotated[Optional[Path], typer.Option("--dir", help="Where to play it.")] = None,  # noqa: UP045
+    go_on: Annotated[bool, typer.Option("--continue", help="Go on with the demo that lies there.")] = False,
 ) -> None:
     """Play the whole thing on a shipped repository, with recorded conversations."""
     from auto_dev.commands.demo import demo
 
-    _run(demo(folder))
+    _run(demo(folder, go_on=go_on))
 
 
 @stories_app.command("check")

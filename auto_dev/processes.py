@@ -168,9 +168,15 @@ def _end_by_force(pid: int, started: int) -> None:
 
 def _end_session(session: int, since: int) -> None:
     """End what is left of a session whose watcher was killed: best effort, a child may have left the session."""
-    for pid, (_, of, started, _) in watcher.processes().items() if watcher.LINUX else ():
-        if of == session and started >= since:
+    for _ in range(20):  # what forks while we look is found by the next look
+        found = watcher.processes().items() if watcher.LINUX else ()
+        left = [
+            (pid, started) for pid, (_, of, started, gone) in found if of == session and started >= since and not gone
+        ]
+        for pid, started in left:
             _signal(pid, started, SIGKILL)
+        if not left:
+            return
 
 
 def _environment(argv: Sequence[str], env: Mapping[str, str]) -> dict[bytes, bytes]:
@@ -318,6 +324,7 @@ class _Tree:
                 self.process = _spawn(theirs.fileno(), given, write)
             finally:
                 os.close(write)
+        stack.callback(self._abandon)
         os.set_blocking(self.output, False)
         self.pid = self.process.pid
         self.started = start_ticks(self.pid) or 0
@@ -332,6 +339,12 @@ class _Tree:
         stack.callback(os.close, handle)
         stack.callback(self.loop.remove_reader, handle)
         self.loop.add_reader(handle, self._reap, handle)
+
+    def _abandon(self) -> None:
+        """Leave no zombie when the watcher was started and the rest of the setup failed (no descriptor left)."""
+        if not self.gone.done():
+            self.control.close()  # it ends at once: it has no command yet
+            self.process.wait()
 
     def _wait_in_thread(self) -> None:
         self.process.wait()

@@ -9,8 +9,8 @@ It imports nothing that costs: 7.5 ms from start to command, where ``signal`` (f
 socket already tells. From the watcher (one thread) to the command it is set, should a command kill its watcher.
 
 Daemon to watcher: a frame (4 bytes of length, marshal of [argv, cwd, env]), then lines ``T<seconds>`` (SIGTERM, so
-long to comply, then SIGKILL) or ``K`` (SIGKILL now). Watcher to daemon: ``started PID``, or ``failed exec|cwd ERRNO``;
-then ``exited WAITSTATUS done|told`` and ``left N`` if N processes could not be ended.
+long to comply, then SIGKILL) or ``K`` (SIGKILL now). Watcher to daemon: ``started PID``; then ``failed exec|cwd
+ERRNO``, or ``exited WAITSTATUS done|told`` and ``left N`` if N processes could not be ended.
 """
 
 from __future__ import annotations
@@ -138,16 +138,23 @@ class Watcher:
     def start(self, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes]) -> bool:
         """Start the command in its own session; False (and said so) when it cannot be executed."""
         read, write = os.pipe()  # closed by a successful exec
+        hold, go = os.pipe()
         self.main = os.fork()
         if self.main == 0:
+            os.close(go)
+            os.read(hold, 1)  # until the daemon has been told: a command may kill its watcher at once
             _become(argv, cwd, env, write)
         os.close(write)
+        os.close(hold)
+        self.say(f"started {self.main}")
+        os.close(go)
         failure = os.read(read, 64).decode()
         os.close(read)
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        self.say(f"failed {failure}" if failure else f"started {self.main}")
+        if failure:
+            self.say(f"failed {failure}")
         return not failure
 
     def run(self) -> None:
@@ -261,15 +268,12 @@ def _become(argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], failed: int)
         os._exit(127)
 
 
-def _receive(control: int) -> bytes | None:
-    """The first frame; None when the daemon closed the socket instead of sending one."""
+def _receive(control: int, size: int) -> bytes:
+    """Exactly so many bytes, for an order may follow at once; fewer when the daemon closed the socket instead."""
     data = b""
-    while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
-        chunk = os.read(control, 65536)
-        if not chunk:
-            return None
+    while len(data) < size and (chunk := os.read(control, size - len(data))):
         data += chunk
-    return data[4:]
+    return data
 
 
 def main(control: int) -> int:
@@ -279,8 +283,9 @@ def main(control: int) -> int:
         prctl(_PR_SET_CHILD_SUBREAPER, 1)
         with open("/proc/self/comm", "w") as name:  # noqa: PTH123 (pathlib costs 5 ms): "pkill python" must not hit it
             name.write("auto-dev-watch")
-    frame = _receive(control)
-    if frame is None:
+    size = int.from_bytes(_receive(control, 4), "big")
+    frame = _receive(control, size)
+    if not size or len(frame) < size:
         return 0
     argv, cwd, env = marshal.loads(frame)  # noqa: S302 (from the daemon alone)
     try:

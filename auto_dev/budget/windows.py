@@ -37,22 +37,12 @@ def next_reset(scope: Scope, now: datetime, zone: ZoneInfo) -> datetime | None:
 
 
 def day_start(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant (UTC) whose local date is ``day`` or later."""
-    midnight = datetime.combine(day, time(0), zone)
-    start = midnight.astimezone(UTC)
-    if start.astimezone(zone).replace(tzinfo=None) == midnight.replace(tzinfo=None):
-        return start
-    # Midnight does not exist. Read with the offset after the jump it is an instant before the jump, so the jump lies
-    # between the two; offsets have whole seconds.
-    before = midnight.replace(fold=1).astimezone(UTC)
-    low, high = 0, int((start - before).total_seconds())
-    while low < high:
-        middle = (low + high) // 2
-        if (before + timedelta(seconds=middle)).astimezone(zone).date() >= day:
-            high = middle
-        else:
-            low = middle + 1
-    return before + timedelta(seconds=low)
+    """The first instant (UTC) whose local date is ``day`` or later.
+
+    A midnight that happens twice is read as its first one. One that does not exist is read with the offset before the
+    jump, which is the instant of the jump: in no zone since 1970 does a jump begin before midnight and end after it.
+    """
+    return datetime.combine(day, time(0), zone).astimezone(UTC)
 
 
 def _day(now: datetime, zone: ZoneInfo) -> date:

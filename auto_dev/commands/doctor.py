@@ -106,7 +106,9 @@ async def _configuration() -> str:
 async def _agent() -> str:
     root = await find_root(Path.cwd(), git=git_of(state_home()))
     config = configuration.load(root)
-    return check_agent(config.agent, root, secret)
+    check_agent(config.agent, root, secret)
+    model = f", model {config.agent.model}" if config.agent.model else ""
+    return f"{config.agent.kind}{model}"
 
 
 async def _database() -> str:

@@ -59,7 +59,7 @@ async def _print_new(place: Here, db: Any, after: str) -> str:
     except (psycopg.OperationalError, StoreError):
         return after  # the daemon says that the database is gone; this only shows
     for event in found:
-        if event["kind"] not in _QUIET:
+        if event["kind"] not in _QUIET and event["data"].get("verdict") != "pass":
             output.say(f"{event['at']:%H:%M:%S}  {event_line(event)}")
         after = str(event["id"])
     sys.stdout.flush()

@@ -266,8 +266,14 @@ def _print_event(event: Mapping[str, Any], as_json: bool) -> None:
 def event_line(event: Mapping[str, Any]) -> str:
     """An event as a person reads it."""
     data = {k: v for k, v in event["data"].items() if v not in ("", None, [], {})}
-    words = "  ".join(f"{key}={line(str(value), 120)}" for key, value in data.items())
+    words = "  ".join(_word(key, value) for key, value in data.items())
     return f"{event['story_id'] or '-':<14} {event['kind'].lower().replace('_', ' '):<22} {words}".rstrip()
+
+
+def _word(key: str, value: Any) -> str:
+    if key.endswith("_microusd"):
+        return f"{key.removesuffix('_microusd')}={money(int(value))}"
+    return f"{key}={line(', '.join(map(str, value)) if isinstance(value, list) else str(value), 120)}"
 
 
 def _print_agent_logs(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from auto_dev.budget.limits import BudgetLimits
 from auto_dev.commands import output
@@ -13,7 +13,6 @@ from auto_dev.errors import ExitCode, UsageError
 from auto_dev.notify import facts, outbox
 from auto_dev.notify.channel import make_channels
 from auto_dev.notify.outbox import Deliverer
-from auto_dev.notify.schedule import Slot
 from auto_dev.notify.summary import render_text
 from auto_dev.secrets import secret
 from auto_dev.text import jsonable
@@ -29,11 +28,7 @@ async def summary(*, send: bool, as_json: bool) -> ExitCode:
             channels = make_channels(place.config.notify, secret)
             if not channels:
                 raise UsageError("no channel is configured", mend='Set channels = ["email"] in [notify].')
-            moment = now()
-            fact = replace(
-                facts.daily_summary(Slot(gathered.day, gathered.since, gathered.until), gathered),
-                key=f"summary:{moment.isoformat()}",
-            )
+            fact = facts.daily_summary(gathered, key=f"summary:{now().isoformat()}")
             async with db.transaction() as conn:
                 await outbox.enqueue(conn, project_id=place.project_id, channels=tuple(channels), **fact.row())
             deliverer = Deliverer(db.pool, place.project_id, channels, now)

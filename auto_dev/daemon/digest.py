@@ -49,4 +49,4 @@ async def send_when_due(services: Services, config: Config) -> None:
         weekly_microusd=limits.week,
     )
     async with services.db.transaction() as conn:
-        await services.tell(conn, daily_summary(slot, gathered))
+        await services.tell(conn, daily_summary(gathered, key=slot.key))

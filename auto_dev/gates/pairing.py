@@ -10,7 +10,7 @@ from auto_dev.gates.syntax.suite import Case, overlap, within
 
 ALIKE: Final = 0.75  # a renamed test keeps three quarters of its words
 SAME_NAME: Final = 0.3  # a moved test keeps its name; its body may change, but not to something else altogether
-ABSORBED: Final = 0.7  # a merged or parametrised test still names most of what the old ones named
+ABSORBED: Final = 0.6  # a merged or parametrised test still names most of what the old ones named
 _COMPARED: Final = 300  # tests on each side that are compared one with another
 
 
@@ -25,11 +25,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """A test before and after. ``after`` is None when it is gone; ``merged``: it lives on inside a larger one."""
+    """A test before and after.
+
+    ``after`` is None when it is gone; ``merged``: it lives on inside a larger one; ``parts``: new tests of its file
+    that it may have been split into.
+    """
 
     before: Place
     after: Place | None
     merged: bool = False
+    parts: tuple[Place, ...] = ()
 
 
 def pair_up(before: Sequence[Place], after: Sequence[Place]) -> list[Pair]:
@@ -45,7 +50,11 @@ def pair_up(before: Sequence[Place], after: Sequence[Place]) -> list[Pair]:
     _moved(before, after, found, taken)
     _renamed(before, after, found, taken)
     merged = _merged(before, after, found)
-    return [Pair(place, found.get(index) or merged.get(index), index in merged) for index, place in enumerate(before)]
+    parts = _split(before, after, found, taken)
+    return [
+        Pair(place, found.get(index) or merged.get(index), index in merged, parts.get(index, ()))
+        for index, place in enumerate(before)
+    ]
 
 
 def _moved(before: Sequence[Place], after: Sequence[Place], found: dict[int, Place], taken: set[int]) -> None:
@@ -95,6 +104,22 @@ def _merged(before: Sequence[Place], after: Sequence[Place], found: dict[int, Pl
             merged[index] = best
             room[id(best)] -= need
     return merged
+
+
+def _split(
+    before: Sequence[Place], after: Sequence[Place], found: dict[int, Place], taken: set[int]
+) -> dict[int, tuple[Place, ...]]:
+    """New tests that name little but what one weaker test of their file named before; each serves one test only."""
+    fresh = [place for place in after if id(place) not in taken and not place.case.skips][:_COMPARED]
+    parts: dict[int, tuple[Place, ...]] = {}
+    for index, place in found.items():
+        was = before[index].case
+        if place.case.high >= was.low or not fresh:
+            continue
+        fitting = [c for c in fresh if c.home == place.home and within(c.case.bones, was.bones) >= ABSORBED]
+        parts[index] = tuple(fitting)
+        fresh = [candidate for candidate in fresh if candidate not in fitting]
+    return parts
 
 
 def _first(after: Sequence[Place], place: Place) -> Iterable[Place]:

@@ -25,6 +25,7 @@ from auto_dev.model import Route
 
 _SYMLINK = "120000"
 _PYTHON_TEST = re.compile(rb"^\s*(?:async\s+)?def test", re.MULTILINE)
+_RUST_TEST = re.compile(rb"#\[\s*(?:\w+\s*::\s*)*(?:test|rstest|test_case|quickcheck)\b")
 _JS_TEST = re.compile(rb"['\"](?:vitest|@jest/globals|node:test|ava|@playwright/test|bun:test)['\"]")
 
 
@@ -77,7 +78,7 @@ def _side(change: Change, before: bytes | None, after: bytes | None) -> _Side:
     was_named, is_named = is_test_path(old), is_test_path(change.path)
     had = before is not None and (was_named or _looks_like_tests(old, before))
     # A runner that took the old name may not take the new one: tests in a renamed file count only if it still would.
-    has = after is not None and (is_named or (not was_named and _looks_like_tests(change.path, after)))
+    has = after is not None and (is_named or (not was_named and (had or _looks_like_tests(change.path, after))))
     if change.mode == _SYMLINK and has:
         after = b""  # the link's target is no test source
     return _Side(
@@ -121,7 +122,7 @@ def judge_tests(sides: list[_Side], subjects: Subjects) -> list[Finding]:
     findings += _gone(gone, sides, subjects)
     for pair in pairs:
         if pair.after is not None and not pair.merged:
-            findings += _weaker(pair.before, pair.after)
+            findings += _weaker(pair.before, pair.after, sum(part.case.high for part in pair.parts))
     kept = {id(pair.after) for pair in pairs if pair.after is not None}
     findings += [note for place in after if id(place) not in kept for note in _fresh(place)]
     return findings
@@ -162,14 +163,14 @@ def _removed_file(side: _Side, tests: int, subjects: Subjects) -> Finding:
     return Finding(Route.PROCEED if ordered else Route.REPAIR, kind, entry(kind + count, file=side.old, excerpt=names))
 
 
-def _weaker(before: Place, after: Place) -> list[Finding]:
-    """How the test ``after`` checks less than ``before``: it is skipped, emptied, or asserts less."""
+def _weaker(before: Place, after: Place, elsewhere: int) -> list[Finding]:
+    """How the test ``after`` checks less than ``before``; ``elsewhere``: assertions in tests split off from it."""
     old, new = before.case, after.case
     if added := list((Counter(new.skips) - Counter(old.skips)).elements()):
         return [_finding(Route.REPAIR, "test skipped", after, f"{new.name}: {', '.join(added[:5])}")]
     if new.empty and not old.empty:
         return [_finding(Route.REPAIR, "test emptied", after, new.name)]
-    if new.high < old.low:
+    if new.high + elsewhere < old.low:
         title = "assertions removed from a test"
         return [_finding(Route.REPAIR, title, after, f"{new.name}: {old.low} before, {new.high} now")]
     return []
@@ -235,7 +236,7 @@ def _counted(side: _Side, subjects: Subjects) -> list[Finding]:
 
 
 def _looks_like_tests(path: str, source: bytes) -> bool:
-    pattern = {"python": _PYTHON_TEST, "javascript": _JS_TEST}.get(language_of(path))
+    pattern = {"python": _PYTHON_TEST, "javascript": _JS_TEST, "rust": _RUST_TEST}.get(language_of(path))
     return pattern is not None and len(source) <= MAX_SOURCE and pattern.search(source) is not None
 
 

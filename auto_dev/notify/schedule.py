@@ -32,8 +32,8 @@ def slot_of(day: date, at: time, zone: ZoneInfo) -> Slot:
 def latest_slot(now: datetime, at: time, zone: ZoneInfo) -> Slot:
     """The newest slot that is not in the future. ``now`` is aware."""
     today = now.astimezone(zone).date()
-    # Two days back, not one: a skipped hour (once, in Samoa, a whole day) moves a slot later.
-    days = (today + timedelta(days=offset) for offset in (1, 0, -1, -2))
+    # Two days back, not one: where a clock skips a whole day (Samoa did), that day's slot comes with the next one's.
+    days = (today + timedelta(days=offset) for offset in (0, -1, -2))
     return next(slot for day in days if (slot := slot_of(day, at, zone)).at <= now)
 
 

@@ -33,6 +33,7 @@ LINGER = "AUTO_DEV_PG_LINGER"
 DEFAULT_LINGER_S = 5.0
 START_TIMEOUT_S = 120.0  # crash recovery of a large database takes its time
 POLL_S = 0.01
+POLL_MOST_S = 0.1  # while it starts; every attempt is a line in its log
 ATTEMPTS = 3
 LOG_LIMIT = 1_000_000  # bytes of keeper.log
 
@@ -52,6 +53,7 @@ SETTINGS: Mapping[str, str] = {
     "max_wal_senders": "0",
     "wal_compression": "on",
     "random_page_cost": "1.1",
+    "dynamic_shared_memory_type": "mmap",  # a killed server must leave nothing in /dev/shm, which may be small, too
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
     "autovacuum_naptime": "20s",
@@ -123,16 +125,19 @@ class EmbeddedServer:
         deadline = time.monotonic() + START_TIMEOUT_S
         attempts = 0
         log_from = 0
+        pause = POLL_S
         while not await self._answers():
             if _is_free(self.place.base / "keeper.lock"):
                 if attempts == ATTEMPTS:
                     raise self._failure(log_from, "does not start")
                 attempts += 1
                 log_from = await asyncio.to_thread(self._start_keeper)
+                pause = POLL_S
             elif time.monotonic() > deadline:
                 raise self._failure(log_from, f"does not answer after {START_TIMEOUT_S:.0f} seconds")
             else:
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.2, POLL_MOST_S)
 
     def _start_keeper(self) -> int:
         """Start a keeper; return where its part of ``keeper.log`` begins. It holds its lock when this returns."""
@@ -143,6 +148,7 @@ class EmbeddedServer:
         task = keeper.Task(
             base=str(place.base),
             data=str(place.data),
+            socket=str(place.socket),
             binaries=str(programs.folder),
             uid=place.server_uid,
             gid=place.server_gid,

@@ -33,7 +33,7 @@ async def wake(conn: Connection, project: str) -> None:
 async def after(
     conn: Connection, project: str, event_id: int, *, story: str | None = None, limit: int = 500
 ) -> list[DictRow]:
-    """Events with a higher id than ``event_id``, oldest first."""
+    """The events that follow the one with ``event_id`` (0: all), oldest first; none is ever missed or repeated."""
     cursor = await conn.execute(
         QUERIES["recent_events"], {"project": project, "after": event_id, "story": story, "limit": limit}
     )

@@ -318,11 +318,16 @@ SELECT * FROM pull_requests WHERE project_id = %(project)s AND story_id = %(stor
 SELECT satisfy_dependency(%(project)s, %(story)s) AS id
 
 -- name: recent_events
-SELECT * FROM events WHERE project_id = %(project)s AND id > %(after)s
-   AND (%(story)s::text IS NULL OR story_id = %(story)s) ORDER BY id LIMIT %(limit)s
+-- Events after the event with the given id, in the order in which they can be read without ever missing one.
+SELECT id, project_id, at, kind, story_id, run_id, data FROM events
+ WHERE project_id = %(project)s AND xid < pg_snapshot_xmin(pg_current_snapshot())
+   AND (xid, id) > (coalesce((SELECT xid FROM events WHERE id = %(after)s), '0'), %(after)s)
+   AND (%(story)s::text IS NULL OR story_id = %(story)s)
+ ORDER BY xid, id LIMIT %(limit)s
 
 -- name: last_event_id
-SELECT coalesce(max(id), 0) AS id FROM events WHERE project_id = %(project)s
+SELECT id FROM events
+ WHERE project_id = %(project)s AND xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid DESC, id DESC LIMIT 1
 
 -- name: recent_failures
 -- How many of the latest finished runs failed in a row.

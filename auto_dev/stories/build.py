@@ -230,9 +230,10 @@ class _Builder:
 
     def _title(self, story_id: str) -> str:
         told = sorted(self._of("title"), key=lambda item: keys.snake(item.name) != "title")
-        for item in told[1:]:
+        named = [item for item in told if keys.snake(item.name) == keys.snake(told[0].name)]
+        for item in told[len(named) :]:
             self._keep(item.name, item.node)
-        title = texts.line(flat(told[0].node), 300) if told else ""
+        title = texts.line(flat(named[-1].node), 300) if named else ""
         if title or self.source.title:
             self.stated |= {"title"}
             return _without_id(title or texts.line(self.source.title, 300), story_id)
@@ -309,7 +310,11 @@ class _Builder:
         told = self._of("priority")
         if not told or values.is_nothing(flat(told[-1].node)):
             return 3
-        priority, wrong = values.priority(flat(told[-1].node))
+        shown = flat(told[-1].node)
+        scalar = isinstance(told[-1].node, Scalar)
+        priority, wrong = (
+            values.priority(shown) if scalar else (3, f"priority {shown!r} is no single value; taken as 3")
+        )
         self.stated.add("priority")
         if wrong:
             self._warn(wrong, "Use 1 (first) to 5, or CRITICAL, HIGH, MEDIUM, LOW.", told[-1].line)

@@ -22,7 +22,7 @@ _REPORT = re.compile(
     r"\b(?:evidence|verification|verified|status|coverage|mapping|matrix|results?|review|trace\w*|summary)\b"
 )
 _LABELLED = re.compile(
-    r"(?:[*_`\[]*)(?:AC|CRITERION|CRITERIA|SCENARIO|GIVEN)\b[-\s#.]{0,4}\d*(?:\.\d+){0,4}[A-Za-z]?"
+    r"(?:[*_`\[]*)(?:AC(?![A-Za-z])|(?:CRITERION|CRITERIA|SCENARIO|GIVEN)\b)[-\s#.]{0,4}\d*(?:\.\d+){0,4}[A-Za-z]?"
     r"[*_`\]]{0,6}\s{0,9}(?:[:.)\u2013\u2014(-]|\Z)",
     re.IGNORECASE,
 )
@@ -65,7 +65,7 @@ def _sections(doc: markdown.Document, family: int) -> list[tuple[int, int]]:
     ranges = [(h.line + 1, h.end) for h in doc.headings if _family(h.text) == family]
     heading_lines = {heading.line for heading in doc.headings}
     for index, line in enumerate(doc.lines):
-        if doc.code[index] or index in heading_lines:
+        if not line or doc.code[index] or index in heading_lines:
             continue
         announced = _label_of(line)
         if announced and _family(announced) == family:
@@ -146,7 +146,11 @@ def of_lines(lines: Sequence[str]) -> list[str]:
         index += 1
     reader.close()
     found = reader.found or reader.paragraphs
-    return [text for text in map(_trim, found) if text.casefold().rstrip(".") not in _PLACEHOLDER]
+    return [text for text in map(_trim, found) if not _is_placeholder(text)]
+
+
+def _is_placeholder(text: str) -> bool:
+    return text.casefold().rstrip(".") in _PLACEHOLDER or bool(re.fullmatch(r"\[[ xX]?\]", text))
 
 
 def _line(reader: _Reader, raw: str) -> None:

@@ -42,7 +42,8 @@ _LEVELS: Final = frozenset(
 _MEANT: Final = ("epics:", "milestones:", "stories:", "tasks:", "acceptance_criteria:", "user_stories:")
 # What a task takes from the story, milestone and epic above it when it does not say so itself.
 _INHERITED: Final = ("status", "priority", "base_branch", "era", "created_at", "acceptance_criteria")
-_COLLECTED: Final = ("depends_on", "blocked_by", "tags")
+_COLLECTED: Final = ("depends_on", "blocked_by", "tags", "context", "non_goals", "stop_conditions")
+_TOLD: Final = (*_INHERITED, *_COLLECTED, "id", "other_id", "title", "goal", "description")
 _STORY_KEYS: Final = frozenset(
     {"status", "acceptance_criteria", "goal", "description", "depends_on", "blocked_by", "priority", "estimate_hours"}
 )
@@ -148,14 +149,26 @@ def _children(node: Map) -> Iterator[tuple[str, Map]]:
 def _visit(walk: _Walk, node: Map, above: _Above, level: str, position: int) -> None:
     """A container hands on what holds below it; what has no children with ids is a story."""
     fields = _fields(node)
-    children = [(name, child) for name, child in _children(node) if _is_unit(child)]
-    if not children:
+    children = list(_children(node))
+    if not any(_is_unit(child) for _, child in children):
         if level or _is_story(fields):
             _leaf(walk, fields, above, position, node.line)
         return
+    _leftover(walk, node)
     below = _below(fields, above, level)
     for number, (name, child) in enumerate(children, 1):
         _visit(walk, child, below, name, number)
+
+
+def _leftover(walk: _Walk, node: Map) -> None:
+    """Bare texts among tasks with ids cannot be stories: nothing names them."""
+    for name, value, line in merged(node):
+        texts = [item for item in value.items if isinstance(item, Scalar)] if isinstance(value, Seq) else []
+        for item in texts if keys.snake(name) in _LEVELS else ():
+            message = f"{flat(item)!r} among the {name} is only a text and is left out"
+            walk.reading.problems.append(
+                warning(walk.path, message, "Give it an id and a title.", line=item.line or line)
+            )
 
 
 def _is_unit(node: Map) -> bool:
@@ -174,8 +187,16 @@ def _below(fields: list[Field], above: _Above, level: str) -> _Above:
     told = [flat(item.node) for item in fields if item.key in ("goal", "description") and not is_null(item.node)]
     kind = level.removesuffix("s").replace("storie", "story") or "project"
     label = " ".join(filter(None, (story_id, title)))
-    context = (f"{kind.capitalize()} {label}: {' '.join(told)}",) if told and label else ()
-    names = ((kind, label),) if label else ()
+    context = [f"{kind.capitalize()} {label}: {' '.join(told)}"] if told and label else []
+    shared = [text for item in fields if item.key == "acceptance_criteria" for text in build.sentences(item.node)]
+    if shared:
+        context.append(f"Acceptance criteria of {kind} {label}: {'; '.join(shared)}")
+    names = [(kind, label)] if label else []
+    names += [
+        (f"{kind}.{item.name}", flat(item.node))
+        for item in fields
+        if item.key not in _TOLD and keys.snake(item.name) not in _LEVELS and not is_null(item.node)
+    ]
     return _Above(
         inherited=(
             *(item for item in fields if item.key in _INHERITED and not is_null(item.node)),

@@ -241,7 +241,9 @@ def _raw(path: str, chunk: list[str], line: int, fault: TreeError) -> tuple[Fiel
         return None, _stray(path, [(line, chunk[0])])[0]
     name, value = match["key"].strip("\"'"), match["rest"].strip()
     more = [text for text in chunk[1:] if text.strip() and not text.lstrip().startswith("# ")]
-    if value and not more and not lenient.unbalanced(value) and value[0] not in "&*!|>":
+    # A list or map that does not parse has several readings, but for a title it is just text.
+    text_only = value[:1] not in ("[", "{") or keys.known(name) in keys.TEXTS
+    if value and not more and text_only and not lenient.unbalanced(value) and value[0] not in "&*!|>":
         bare = re.sub(r"\s#\s.*$", "", value).rstrip()
         return Field(name, Scalar(bare, line, plain=True), line), _odd(path, line, fault.what)
     items = _raw_items(more, line)

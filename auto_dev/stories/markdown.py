@@ -70,10 +70,10 @@ def mask(lines: Sequence[str]) -> list[bool]:
 
 def _hidden_end(lines: Sequence[str], start: int, unclosed: dict[str, int]) -> int | None:
     """The last line of the code or comment that begins at ``start``."""
-    stripped = lines[start].lstrip()
-    if stripped.startswith("<!--"):
+    line = lines[start]
+    if "<!--" in line and line.lstrip().startswith("<!--"):
         return _search(lines, start, "!", 1, unclosed)
-    match = FENCE.match(lines[start])
+    match = FENCE.match(line) if "```" in line or "~~~" in line else None
     return _search(lines, start, match[1][0], len(match[1]), unclosed) if match else None
 
 
@@ -93,7 +93,7 @@ def _search(lines: Sequence[str], start: int, char: str, length: int, unclosed: 
 def _headings(lines: Sequence[str], code: Sequence[bool]) -> list[Heading]:
     found: list[tuple[int, str, int]] = []  # level, text, line
     for index, line in enumerate(lines):
-        if code[index]:
+        if not line or code[index]:
             continue
         match = _HEADING.match(line)
         if match:
@@ -125,7 +125,7 @@ def bold_fields(lines: Sequence[str], first_line: int, *, plain: bool) -> list[F
     code = mask(lines)
     index = 0
     while index < len(lines):
-        matches = [] if code[index] else _field_starts(lines[index], plain=plain)
+        matches = [] if code[index] or not lines[index] else _field_starts(lines[index], plain=plain)
         if not matches:
             index += 1
             continue

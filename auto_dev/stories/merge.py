@@ -43,20 +43,20 @@ def _groups(found: Sequence[Found]) -> dict[str, list[Found]]:
 def _still(
     problems: Iterable[Problem], stories: Iterable[Story], demoted: set[int], readings: Sequence[Reading]
 ) -> list[Problem]:
-    """An error in a companion document holds nothing back, nor does a broken story.yaml beside the story's Markdown."""
-    gone = {found.story.path for reading in readings for found in reading.found if id(found) in demoted}
+    """Nothing about a companion document counts but that it is broken, and that holds nothing back. The same goes for
+    a broken story.yaml beside the story's Markdown."""
     read = {story.id.lower(): story.path for story in stories}
-    gone |= {
+    alive = set(read.values())
+    gone = {found.story.path for reading in readings for found in reading.found if id(found) in demoted} - alive
+    beside = {
         reading.path
         for reading in readings
         if reading.kind == "unreadable" and read.get(ids.folder_id(reading.path).lower(), reading.path) != reading.path
     }
-    gone -= set(read.values())
+    kept = (problem for problem in problems if problem.level == "error" or problem.path not in gone)
     return [
-        problem.model_copy(update={"level": "warning"})
-        if problem.path in gone and problem.level == "error"
-        else problem
-        for problem in problems
+        problem.model_copy(update={"level": "warning"}) if problem.path in gone | beside else problem
+        for problem in kept
     ]
 
 

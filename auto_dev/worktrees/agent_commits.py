@@ -223,8 +223,8 @@ async def _salvage(at: GitAt, record: Record, parent: str, refs: AgentRefs, pres
     tips = sorted(tip for tip in refs.tips if tip in present and tip not in record.known and tip != parent)
     if not tips:
         return []
-    loose = (await at.text("rev-list", "--no-walk", *tips, "--not", parent, *record.known)).split()
-    return [await keep(at, record.run_id, tip) for tip in loose]
+    loose = set((await at.text("rev-list", *tips, "--not", parent, *record.known)).split())
+    return [await keep(at, record.run_id, tip) for tip in tips if tip in loose]
 
 
 async def keep(at: GitAt, run_id: str, sha: str) -> str:

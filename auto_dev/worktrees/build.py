@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from auto_dev.errors import GitError
-from auto_dev.worktrees import stage
 from auto_dev.worktrees.agent_commits import keep
 from auto_dev.worktrees.folders import delete, free_name, is_plain_folder, write_atomically
 from auto_dev.worktrees.git import GitCommandError
@@ -25,6 +24,7 @@ from auto_dev.worktrees.layout import (
 from auto_dev.worktrees.mirror import LOCAL
 from auto_dev.worktrees.names import HEADS, base_ref
 from auto_dev.worktrees.site import WRECKS, Site, Worktree
+from auto_dev.worktrees.stage import gitlinks, load_tree
 
 
 async def claim_branch(site: Site, start_sha: str, earlier_run: str) -> tuple[str, str, Mapping[str, str]]:
@@ -66,9 +66,9 @@ async def build(site: Site, head: str, base_sha: str, refs: Mapping[str, str]) -
     record = Record(worktree.story_id, worktree.run_id, worktree.branch, base_sha, str(worktree.path))
     make_host_dir(worktree.git_dir, record)
     worktree.path.mkdir(parents=True)
-    await stage.load_tree(site.at, head)
+    await load_tree(site.at, head)
     if (worktree.path / ".gitmodules").exists():
-        record = replace(record, submodules=await stage.gitlinks(site.at))
+        record = replace(record, submodules=await gitlinks(site.at))
     await renew_private(site, record, head, refs)
     return worktree
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from auto_dev.text import clean
-from auto_dev.worktrees import build, stage
+from auto_dev.worktrees import build
 from auto_dev.worktrees.agent_commits import Brought, bring_back, keep
 from auto_dev.worktrees.folders import is_plain_folder, open_up
 from auto_dev.worktrees.layout import Record, gitfile_is_right, read_agent_refs
 from auto_dev.worktrees.names import salvage_prefix
 from auto_dev.worktrees.site import Site
+from auto_dev.worktrees.stage import load_tree, stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,8 @@ async def collect(site: Site, message: str, trailers: Mapping[str, str]) -> Coll
         return await restore(site, record)
     story = await site.story(record)
     brought = await bring_back(site.at, story, site.places, site.agent_git)
-    found = await stage.unsaved(site.at, record, story.head)
-    tree, notes = await stage.write_tree(site.at, found)
-    notes = (*brought.notes, *found.notes, *notes)
+    staged = await stage(site.at, record, story.head)
+    tree, notes = staged.tree, (*brought.notes, *staged.notes)
     head, committed = brought.parent, False
     if brought.left_at:
         notes += await _set_aside(site, record, brought, tree)
@@ -58,7 +58,12 @@ async def collect(site: Site, message: str, trailers: Mapping[str, str]) -> Coll
         text = with_trailers(message, {"Story": record.story_id, "Run": record.run_id, **trailers})
         head, committed = await site.commit(tree, brought.parent, text), True
     await site.move_branch(record, head, story.head, "collect")
-    if found or brought.moved or head != story.head or not gitfile_is_right(worktree.path, worktree.agent_git_dir):
+    if (
+        staged.changed
+        or brought.moved
+        or head != story.head
+        or not gitfile_is_right(worktree.path, worktree.agent_git_dir)
+    ):
         await build.renew_private(site, record, head, story.refs)
     return Collected(head, committed, brought.commits, brought.salvaged, notes)
 
@@ -69,7 +74,7 @@ async def _set_aside(site: Site, record: Record, brought: Brought, tree: str) ->
     if tree != brought.left_at:
         sha = await site.commit(tree, brought.parent, _salvage_message(record))
         notes = (f"files changed on the older commit are kept in {await keep(site.bare, record.run_id, sha)}",)
-    await stage.load_tree(site.at, brought.tree)
+    await load_tree(site.at, brought.tree)
     return notes
 
 
@@ -113,8 +118,7 @@ async def _tree_aside(site: Site, record: Record, head: str) -> str:
         shutil.copyfile(index, copy)
     at = replace(site.at, env={"GIT_INDEX_FILE": str(copy)})
     try:
-        found = await stage.unsaved(at, record, head, submodules_as_files=True)
-        return (await stage.write_tree(at, found))[0]
+        return (await stage(at, record, head, submodules_as_files=True)).tree
     finally:
         copy.unlink(missing_ok=True)
 
@@ -147,7 +151,7 @@ async def reset(site: Site, sha: str) -> str | None:
     story = await site.story(record)
     if await site.bare.text("rev-list", "-1", story.head, "--not", sha, "--"):
         kept = kept or await keep(site.bare, record.run_id, story.head)
-    await stage.load_tree(site.at, sha)
+    await load_tree(site.at, sha)
     spared = [argument for path in record.kept_out for argument in ("-e", build.only(path))]
     await site.at.run("clean", "-ffdq", *spared)
     await site.move_branch(record, sha, story.head, "reset")

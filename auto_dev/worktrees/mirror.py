@@ -30,7 +30,7 @@ _SETTINGS: Final = (
     "gc.pruneExpire=never",
     "gc.worktreePruneExpire=never",
     "maintenance.auto=false",
-    "core.logAllRefUpdates=true",
+    "core.logAllRefUpdates=always",
     "receive.denyCurrentBranch=refuse",
 )
 _STALE_LOCK_S: Final = 30.0  # a ref is locked for milliseconds
@@ -135,6 +135,8 @@ class Mirror:
         """Delete what killed processes left: half-made mirrors and lock files that nobody can still hold."""
         for half in self.state.glob(".mirror-*"):
             await delete(half)
+        if not is_plain_folder(self.path):
+            return
         locks = [self.path / "packed-refs.lock", self.path / "config.lock", self.path / "shallow.lock"]
         for lock in [*locks, *(self.path / "refs").rglob("*.lock")]:
             try:

@@ -43,7 +43,14 @@ async def take_over(git: Git, broken: Path, made: Path) -> list[str]:
 
 
 def _refs(broken: Path) -> dict[str, str]:
+    """Our refs in ``broken``: where they stand, or by the reflog where they stood last."""
     found: dict[str, str] = {}
+    for prefix in _OURS:
+        for path in (broken / "logs" / prefix).rglob("*"):
+            rows = (read_small(path, 64 * 1024 * 1024) or b"").decode("utf-8", "replace").splitlines()
+            shas = [row.split(" ")[1] for row in rows if row.count(" ") > 1]
+            if shas and is_sha(shas[-1]):
+                found[path.relative_to(broken / "logs").as_posix()] = shas[-1]
     for row in (read_small(broken / "packed-refs", 64 * 1024 * 1024) or b"").decode("utf-8", "replace").splitlines():
         sha, _, ref = row.partition(" ")
         if is_sha(sha) and ref.startswith(_OURS):

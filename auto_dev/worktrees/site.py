@@ -83,13 +83,21 @@ class Site:
         return {name: found[name] for name in patterns if name in found}
 
     async def story(self, record: Record) -> Story:
-        """Where the story stands. Raises GitError when its branch is gone."""
+        """Where the story stands; a branch that a damaged mirror lost begins at the run's base again.
+
+        Raises GitError when the base is lost too.
+        """
         found = await self.refs()
         ref = HEADS + record.branch
         if ref not in found:
-            raise GitError(f"the branch {record.branch} is gone", where=str(self.mirror.path), mend="Retry the story.")
-        head, tree = found[ref]
-        return Story(record, head, tree, self.objects, {name: sha for name, (sha, _) in found.items()})
+            tree = await self.bare.run("rev-parse", "--quiet", "--verify", f"{record.base_sha}^{{tree}}", check=False)
+            if tree.code != 0:
+                what = f"the branch {record.branch} and the commit that it began at are gone"
+                raise GitError(what, where=str(self.mirror.path), mend=f"The files are in {self.worktree.path}.")
+            await self.bare.run("update-ref", "-m", "restore", ref, record.base_sha, "0" * len(record.base_sha))
+            found[ref] = record.base_sha, tree.text
+        head, tree_sha = found[ref]
+        return Story(record, head, tree_sha, self.objects, {name: sha for name, (sha, _) in found.items()})
 
     async def commit(self, tree: str, parent: str, message: str) -> str:
         """A new commit by the host."""

@@ -6,6 +6,7 @@ configuration; ``ls-files`` and ``update-index`` do not.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -21,35 +22,72 @@ from auto_dev.worktrees.git import GitAt, GitCommandError, GitTimeoutError, Outp
 from auto_dev.worktrees.layout import Record
 
 _DENIED = re.compile(r"Permission denied|could not open directory|unable to index file", re.IGNORECASE)
-_BAD_INDEX = re.compile(
-    r"index file (?:corrupt|smaller)|bad (?:signature|index|hash)|unknown index|index uses .* extension", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
-class Unsaved:
+class Staged:
+    """The files of a worktree as a ``tree`` object; ``changed``: the index was not up to date; sentences."""
+
+    tree: str
+    changed: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsaved:
     """What differs from the index. ``paths`` are added, updated or (when gone) dropped; ``drop`` is only dropped."""
 
     paths: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def __bool__(self) -> bool:
-        return bool(self.paths or self.drop)
 
-
-async def unsaved(at: GitAt, record: Record, head: str, *, submodules_as_files: bool = False) -> Unsaved:
-    """The files that changed since the index was written: modified, deleted, new and not ignored.
+async def stage(at: GitAt, record: Record, head: str, *, submodules_as_files: bool = False) -> Staged:
+    """Write the worktree's files as a tree: tracked, and new ones that are not ignored.
 
     Files in nested repositories count as plain files. With ``submodules_as_files`` so does what stands in the folders
     of the base's submodules. Raises GitError.
     """
+    index = Path(at.env.get("GIT_INDEX_FILE", at.git_dir / "index"))
+    try:
+        if not _is_whole(index, len(head) // 2):
+            raise GitCommandError("the index is cut short", where=str(index))
+        return await _stage(at, record, submodules_as_files=submodules_as_files)
+    except GitCommandError:
+        # Our own index is damaged, by a full disk or a crash of the machine. It is only a cache: made anew from the head.
+        index.unlink(missing_ok=True)
+        await at.run("read-tree", head)
+        return await _stage(at, record, submodules_as_files=submodules_as_files)
+
+
+async def _stage(at: GitAt, record: Record, *, submodules_as_files: bool) -> Staged:
+    found = await _unsaved(at, record, submodules_as_files=submodules_as_files)
+    if found.drop:
+        await at.run("update-index", "--force-remove", "-z", "--stdin", input=parse.joined(list(found.drop)))
+    notes = found.notes
+    if found.paths:
+        arguments = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
+        output = await _with_access(at, arguments, parse.joined(list(found.paths)))
+        notes += tuple(line(row) for row in output.complaint.splitlines() if row.startswith("Ignoring path"))
+    # Always, as a killed call may have left the index up to date and the head not.
+    return Staged(await at.text("write-tree"), bool(found.paths or found.drop), notes)
+
+
+def _is_whole(index: Path, hash_size: int) -> bool:
+    """Whether the checksum at the end of an index file fits; git itself does not look."""
+    try:
+        data = index.read_bytes()
+    except FileNotFoundError:
+        return False
+    name = "sha1" if hash_size == 20 else "sha256"
+    return hashlib.new(name, data[:-hash_size], usedforsecurity=False).digest() == data[-hash_size:]
+
+
+async def _unsaved(at: GitAt, record: Record, *, submodules_as_files: bool) -> _Unsaved:
     tree = _work_tree(at)
-    listed, notes = await _list(at, head)
-    paths: list[str] = []
-    nested: list[str] = []
-    for path in listed:
-        (nested if path.endswith("/") else paths).append(path)
+    listed, notes = await _list(at)
+    paths = [path for path in listed if not path.endswith("/")]
+    nested = [path for path in listed if path.endswith("/")]
     drop: list[str] = []
     for folder in record.submodules:
         inside = tree / folder
@@ -62,27 +100,14 @@ async def unsaved(at: GitAt, record: Record, head: str, *, submodules_as_files: 
             notes.append(f"files in the folder of the submodule {folder!r} are not committed")
     if nested:
         paths += await _not_ignored(at, _inside(tree, nested))
-        notes += [
-            f"the repository inside {folder!r} is taken as plain files" for folder in nested if folder[:-1] not in drop
-        ]
+        named = ", ".join(repr(folder) for folder in nested if folder[:-1] not in drop)
+        notes += [f"repositories inside are taken as plain files: {named}"] if named else []
     paths = [path for path in dict.fromkeys(paths) if not _is_below(path, record.kept_out)]
     paths, beyond = _beyond_symlinks(tree, paths)
     # A file that became a folder: its entry has to go before those of the files in the folder come.
-    folders = [path for path in paths if path not in record.submodules and is_plain_folder(tree / path)]
-    paths = [path for path in paths if path not in set(folders)]
-    return Unsaved(tuple(paths), tuple(drop + beyond + folders), tuple(notes))
-
-
-async def write_tree(at: GitAt, found: Unsaved) -> tuple[str, tuple[str, ...]]:
-    """Bring the index up to date with ``found`` and write it as a tree: its id, and what could not be taken."""
-    if found.drop:
-        await at.run("update-index", "--force-remove", "-z", "--stdin", input=parse.joined(list(found.drop)))
-    notes: tuple[str, ...] = ()
-    if found.paths:
-        arguments = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
-        output = await _with_access(at, arguments, parse.joined(list(found.paths)))
-        notes = tuple(line(row) for row in output.complaint.splitlines() if row.startswith("Ignoring path"))
-    return await at.text("write-tree"), notes
+    folders = {path for path in paths if path not in record.submodules and is_plain_folder(tree / path)}
+    paths = [path for path in paths if path not in folders]
+    return _Unsaved(tuple(paths), (*drop, *beyond, *sorted(folders)), tuple(notes))
 
 
 async def load_tree(at: GitAt, tree: str) -> None:
@@ -96,7 +121,7 @@ async def gitlinks(at: GitAt) -> tuple[str, ...]:
     return tuple(row.split("\t", 1)[1] for row in rows if row.startswith("160000 "))
 
 
-async def _list(at: GitAt, head: str) -> tuple[list[str], list[str]]:
+async def _list(at: GitAt) -> tuple[list[str], list[str]]:
     arguments = ("ls-files", "-z", "--others", "--modified", "--deleted", "--exclude-standard")
     notes: list[str] = []
     try:
@@ -106,13 +131,6 @@ async def _list(at: GitAt, head: str) -> tuple[list[str], list[str]]:
         if not pipes:
             raise
         notes.append(f"{len(pipes)} named pipes were deleted")
-        output = await at.run(*arguments)
-    except GitCommandError as error:
-        if not _BAD_INDEX.search(error.stderr):
-            raise
-        # Our own index, cut short by a full disk or a crash of the machine: it is only a cache of the head.
-        (at.git_dir / "index").unlink()
-        await at.run("read-tree", head)
         output = await at.run(*arguments)
     return parse.paths(output.stdout), notes
 

@@ -60,8 +60,8 @@ def assert_exactly_once(world) -> None:  # type: ignore[no-untyped-def]
     pulls = [pull["story"] for pull in world.json("prs")["pull_requests"]]
     assert sorted(pulls) == sorted(GOOD)
     with psycopg.connect(world.database_url, options="-c search_path=auto_dev") as connection:
-        runs = dict(connection.execute("SELECT story_id, count(*) FROM runs GROUP BY 1").fetchall())
-        completed = dict(
+        runs: dict[str, int] = dict(connection.execute("SELECT story_id, count(*) FROM runs GROUP BY 1").fetchall())
+        completed: dict[str, int] = dict(
             connection.execute(
                 "SELECT story_id, count(*) FROM events WHERE kind = 'TASK_COMPLETED' GROUP BY 1"
             ).fetchall()

@@ -502,6 +502,26 @@ async def test_nothing_is_sent_to_a_tracing_service(task: AgentTask, monkeypatch
     assert asked == []
 
 
+async def test_no_message_enters_the_checkpoints_of_a_graph_around_it(task: AgentTask) -> None:
+    from langgraph.checkpoint.memory import InMemorySaver
+    from langgraph.graph import END, START, StateGraph
+
+    async def node(state: dict[str, str]) -> dict[str, str]:
+        return {"outcome": (await replay(task))[0].outcome}
+
+    record(task, turn(use("list_files")), turn(REPORT))
+    saver = InMemorySaver()
+    graph = StateGraph(dict)
+    graph.add_node("work", node)
+    graph.add_edge(START, "work")
+    graph.add_edge("work", END)
+    config: Any = {"configurable": {"thread_id": "story"}}
+    assert await graph.compile(checkpointer=saver).ainvoke({"outcome": ""}, config) == {"outcome": "finished"}
+    kept = [c async for c in saver.alist(None)]
+    assert {c.config["configurable"]["checkpoint_ns"] for c in kept} == {""}
+    assert "TODO-1" not in repr(kept)
+
+
 # Imports once (seconds), then plays the story in a fork for every line it is sent: its pid, then how it ended.
 PLAYER = """
 import asyncio, os, sys

@@ -346,34 +346,31 @@ async def test_a_request_that_waits_over_midnight_gets_the_new_days_money(ledger
 
 
 async def test_a_reserve_that_is_cancelled_at_any_moment_leaves_nothing_set_aside(db: Database, ledger: Ledger) -> None:
-    blocker = await psycopg.AsyncConnection.connect(db.conninfo)
     await reserve(ledger, 1)
-    for turns in range(12):
-        async with blocker.transaction():
-            await blocker.execute("SELECT 1 FROM budget_windows WHERE scope = 'day' FOR UPDATE")
-            task = asyncio.create_task(reserve(ledger, 100))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            if turns > 9:  # it waits for the lock by now
-                await asyncio.wait([task], timeout=0.05)
-            task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert (await ledger.overview(LIMITS)).day.reserved_microusd == 1
-    await blocker.close()
+    async with await psycopg.AsyncConnection.connect(db.conninfo) as blocker:
+        for turns in range(12):
+            async with blocker.transaction(force_rollback=True):
+                await blocker.execute("SELECT 1 FROM budget_windows WHERE scope = 'day' FOR UPDATE")
+                task = asyncio.create_task(reserve(ledger, 100))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                if turns > 9:  # it waits for the lock by now
+                    await asyncio.wait([task], timeout=0.05)
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (await ledger.overview(LIMITS)).day.reserved_microusd == 1
 
 
 async def test_a_settlement_goes_through_although_its_caller_is_cancelled(db: Database, ledger: Ledger) -> None:
     taken = await reserve(ledger, 100)
-    blocker = await psycopg.AsyncConnection.connect(db.conninfo)
-    async with blocker.transaction():
+    async with await psycopg.AsyncConnection.connect(db.conninfo) as blocker:
         await blocker.execute("SELECT 1 FROM budget_windows FOR UPDATE")
         task = asyncio.create_task(ledger.settle(taken, 60))
         await asyncio.wait([task], timeout=0.05)
         task.cancel()
         await asyncio.wait([task], timeout=0.05)
         task.cancel()
-    await blocker.close()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await ledger.settle(taken, None) == 60

@@ -6,13 +6,14 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from auto_dev.config import CommandGate, Config, GatesConfig, ScopeGate
+from auto_dev.config import CommandGate, Config, GatesConfig
 from auto_dev.gates.base import Change, CommandOutcome, GateContext
 from auto_dev.gates.baseline import judge_baseline
 from auto_dev.gates.engine import Ruled, run_gates, settle
@@ -99,7 +100,7 @@ class Repository:
         self.runs.append(gate.name)
         checkout = self.scratch / f"checkout {len(self.runs)}"
         self.git("worktree", "add", "-q", "--detach", str(checkout), sha)
-        environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {"PATH": os.environ["PATH"], "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         process = await asyncio.create_subprocess_shell(
             gate.run, cwd=checkout, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
@@ -127,15 +128,15 @@ def judge(repository: Repository) -> Judge:
         *,
         command: str = TESTS,
         report: Report | None = REPORT,
+        by_hand: Callable[[Path], None] | None = None,
+        custom: Sequence[str] = (),
     ) -> list[Ruled]:
-        policy = Config(
-            gates=GatesConfig(
-                command=[CommandGate(name="tests", run=command)], scope=ScopeGate(protected_paths=[".github/", ".env"])
-            )
-        )
+        policy = Config(gates=GatesConfig(command=[CommandGate(name="tests", run=command)], custom=list(custom)))
         base_sha = repository.commit(
             {"calc.py": CALC, "tests/test_calc.py": TEST_CALC, "tests/__init__.py": "", **base}
         )
+        if by_hand is not None:
+            by_hand(repository.root)
         head_sha = repository.commit(work)
         context = GateContext(
             story=STORY,
@@ -191,7 +192,7 @@ def test_a_newly_failing_test_goes_back_with_its_name_and_the_output(judge: Judg
 def test_a_known_failure_is_not_held_against_the_work(judge: Judge) -> None:
     ruled = judge({"tests/test_old.py": BROKEN}, {"calc.py": SUB, "tests/test_calc.py": GOOD_TEST})
     assert said(ruled) == FINE | {"tests": "concerns/proceed"}
-    worse = judge({}, {"calc.py": SUB.replace("a - b", "a")})
+    worse = judge({}, {"calc.py": CALC.replace("a + b", "a")})
     assert said(worse)["tests"] == "fail/repair"
 
 
@@ -228,31 +229,15 @@ def test_a_protected_path_asks_and_no_command_runs(judge: Judge, repository: Rep
     assert question.evidence[0]["file"] == ".github/workflows/ci.yml"
 
 
-def test_links_out_of_the_repository_and_submodules_ask(judge: Judge, repository: Repository) -> None:
-    (repository.root / "sub").mkdir()
-    (repository.root / "way out").symlink_to("../../etc/passwd")
-    (repository.root / "fine").symlink_to("calc.py")
-    for args in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "x")):
-        subprocess.run(("git", *args), cwd=repository.root / "sub", check=True, timeout=60)
-    work = repository.root
-    (work / "way out").rename(work.parent / "way out")
-    (work / "fine").rename(work.parent / "fine")
-    (work / "sub").rename(work.parent / "sub")
+def test_links_out_of_the_repository_and_submodules_ask(judge: Judge) -> None:
+    def by_hand(root: Path) -> None:
+        (root / "way out").symlink_to("../../etc/passwd")
+        (root / "fine").symlink_to("calc.py")
+        (root / "sub").mkdir()
+        for args in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "x")):
+            subprocess.run(("git", *args), cwd=root / "sub", check=True, timeout=60)
 
-    base = repository.commit({"calc.py": CALC})
-    for name in ("way out", "fine", "sub"):
-        (work.parent / name).rename(work / name)
-    head = repository.commit({})
-    by_path = {change.path: change for change in repository.changes(base, head)}
-    assert (by_path["sub"].mode, by_path["way out"].mode) == ("160000", "120000")
-    ruled = judge({}, {"calc.py": SUB})
-    assert said(ruled) == FINE  # they are on the base now
-    context_changes = tuple(by_path.values())
-    context = GateContext(
-        story=STORY, policy=Config(), base_sha=base, head_sha=head, round=0, changes=context_changes, report=REPORT,
-        report_problem="", baseline={}, read=repository.read, diff=repository.diff, run_command=repository.run_command,
-    )  # fmt: skip
-    ruled = asyncio.run(run_gates(gates_for(Config()), context, attempts_left=2))
+    ruled = judge({}, {"calc.py": SUB}, by_hand=by_hand)
     scope = next(one for one in ruled if one.gate == "scope").judgement
     assert scope.route is Route.ASK
     assert {item["file"] for item in scope.evidence} == {"sub", "way out"}
@@ -282,9 +267,8 @@ def test_hostile_sources_are_judged_without_a_crash(judge: Judge) -> None:
 
 def test_pytest_is_understood_as_it_speaks_today(repository: Repository, judge: Judge) -> None:
     pytest_run = f"{sys.executable} -m pytest -q -p no:cacheprovider"
-    base = {
-        "tests/test_x.py": "import pytest\n@pytest.mark.parametrize('s', ['a - b', 'c'])\ndef test_s(s):\n    assert s == 'c'\n"
-    }
+    rows = "import pytest\n@pytest.mark.parametrize('s', ['a - b', 'c'])\ndef test_s(s):\n    assert s == 'c'\n"
+    base = {"tests/test_x.py": rows}
     ruled = judge(base, {"calc.py": SUB.replace("a + b", "a * b")}, command=pytest_run)
     tests = next(one for one in ruled if one.gate == "tests").judgement
     assert (tests.verdict, tests.route) == (Verdict.FAIL, Route.REPAIR)
@@ -310,3 +294,17 @@ def test_the_baseline_tells_an_unusable_pytest_from_a_failing_one(
     gate = CommandGate(name="tests", run=f"{sys.executable} -m pytest -q -p no:cacheprovider {options}")
     outcome = asyncio.run(repository.run_command(gate, sha))
     assert says in judge_baseline([outcome]).reason, outcome
+
+
+def test_the_custom_gate_of_the_documentation_works(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "gates.md").read_text("utf-8")
+    module = ModuleType("my_package")
+    exec(text.split("```python\n")[1].split("```")[0], vars(module))
+    monkeypatch.setitem(sys.modules, "my_package", module)
+
+    unlicensed = judge({}, {"new.py": "x = 1\n"}, custom=["my_package:LicenseGate"])
+    assert unlicensed[-1].gate == "license"
+    assert (unlicensed[-1].judgement.verdict, unlicensed[-1].judgement.route) == (Verdict.FAIL, Route.REPAIR)
+    assert unlicensed[-1].judgement.evidence[0]["file"] == "new.py"
+    licensed = judge({}, {"other.py": "# SPDX-License-Identifier: MIT\n"}, custom=["my_package:LicenseGate"])
+    assert licensed[-1].judgement.verdict is Verdict.PASS

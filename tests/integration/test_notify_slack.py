@@ -140,7 +140,7 @@ def slack() -> Iterator[Slack]:
             what = state.script.pop(instead)[1] if instead is not None else None
             if isinstance(what, int):
                 state.calls.append(method)
-                self.reply(what, {"retry-after": "7"} if what == 429 else {}, b"<html>")
+                self.reply(what, {429: {"retry-after": "7"}, 302: {"location": "/api/x"}}.get(what, {}), b"<html>")
                 return
             try:
                 if what is not None and what != "vanish":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import resource
 import signal
 import sys
 import time
@@ -214,6 +216,20 @@ async def test_cancelling_ends_the_tree_before_it_raises(run: Run, tmp_path: Pat
     assert children() == before
 
 
+@pytest.mark.parametrize("wait_s", [0, 0.002, 0.01, 0.02])
+async def test_a_tree_that_is_cancelled_while_it_starts_ends_at_once(run: Run, wait_s: float) -> None:
+    """An order that follows the command at once must not be lost."""
+    before = children()
+    task = asyncio.ensure_future(run(*sh("trap '' TERM; sleep 60"), grace_s=0.2))
+    await asyncio.sleep(wait_s)
+    begun = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - begun < 5
+    assert children() == before
+
+
 async def test_a_second_cancellation_ends_the_grace(run: Run, tmp_path: Path) -> None:
     script = "trap 'echo no' TERM; while :; do sleep 0.05; done"
     task = asyncio.ensure_future(run(*sh(script), timeout_s=0.3, grace_s=30))
@@ -291,6 +307,26 @@ async def test_a_watcher_that_is_told_to_end_says_so(run: Run) -> None:
 
     done = await run("sleep", "60", on_start=tell)
     assert (done.exit_code, done.signal, done.stopped) == (None, signal.SIGTERM, "stopped")
+
+
+async def test_without_descriptors_it_fails_cleanly_and_works_again(run: Run) -> None:
+    await run("true")
+    before, descriptors = children(), open_descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    failed = 0
+    for spare in range(14):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors + spare, hard))
+        try:
+            done = await run("true")
+            assert done.exit_code == 0
+        except OSError as error:
+            assert error.errno == errno.EMFILE
+            failed += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert children() == before
+        assert open_descriptors() == descriptors
+    assert 3 <= failed < 14
 
 
 async def test_nothing_leaks_over_many_trees(run: Run, tmp_path: Path) -> None:

@@ -133,18 +133,26 @@ async def _ask(server: EmbeddedServer, query: str) -> Any:
 # ---------------------------------------------------------------- start and end
 
 
+def _slowness() -> float:
+    """How many times slower than idle this machine is now (1 at least): an idle one starts Python in 20 ms."""
+    began = time.perf_counter()
+    for _ in range(5):
+        subprocess.run([sys.executable, "-I", "-S", "-c", ""], check=True)
+    return max(1.0, (time.perf_counter() - began) / 5 / 0.02)
+
+
 async def test_first_and_warm_start_are_quick(folder: Path) -> None:
     async def start() -> float:
         began = time.perf_counter()
         async with EmbeddedServer.open(folder, linger_s=0):
             return time.perf_counter() - began
 
-    assert await start() <= 3
+    assert await start() <= 3 * _slowness()
     warm = []
     for _ in range(3):
         _stopped(folder)
         warm.append(await start())
-    assert min(warm) <= 0.5
+    assert min(warm) <= 0.5 * _slowness()
 
 
 async def test_the_server_is_durable_private_and_not_on_the_network(folder: Path) -> None:
@@ -278,23 +286,27 @@ async def test_a_busy_backend_does_not_keep_a_killed_server_down(
 
 
 @needs_proc
-async def test_a_recycled_pid_in_postmaster_pid_does_not_stop_the_start(folder: Path) -> None:
+async def test_a_recycled_pid_in_the_lock_files_does_not_stop_the_start(folder: Path) -> None:
     async with EmbeddedServer.open(folder, linger_s=0) as server:
-        pid_file = server.place.data / "postmaster.pid"
-        left, owner = pid_file.read_text(), pid_file.stat()
-    _stopped(folder)
-    assert not pid_file.exists()
-    # PostgreSQL takes only a process of its own user for its predecessor.
-    with subprocess.Popen(["sleep", "600"], cwd="/", user=owner.st_uid if ROOT else None) as unrelated:
-        try:
-            pid_file.write_text("\n".join([str(unrelated.pid), *left.split("\n")[1:]]))
-            os.chown(pid_file, owner.st_uid, owner.st_gid)
-            async with EmbeddedServer.open(folder, linger_s=0) as server:
+        postmaster = _postmaster(server)
+        for pid in (_keeper(server), postmaster):
+            os.kill(pid, signal.SIGKILL)
+        _until(lambda: not keeper._servers(str(server.place.data)), "the server's end")
+        left = [server.place.data / "postmaster.pid", server.place.socket / f"{place.SOCKET_NAME}.lock"]
+        # PostgreSQL takes only a process of its own user for its predecessor.
+        user = left[0].stat().st_uid if ROOT else None
+        with subprocess.Popen(["sleep", "600"], cwd="/", user=user) as unrelated:
+            try:
+                for file in left:
+                    lines = file.read_text().split("\n")
+                    assert lines[0] == str(postmaster)
+                    file.write_text("\n".join([str(unrelated.pid), *lines[1:]]))
+                await server.ensure()
                 assert await _ask(server, "SELECT 1") == 1
-                assert _postmaster(server) != unrelated.pid
-            assert unrelated.poll() is None
-        finally:
-            unrelated.kill()
+                assert _postmaster(server) not in (0, postmaster, unrelated.pid)
+                assert unrelated.poll() is None
+            finally:
+                unrelated.kill()
 
 
 async def test_a_half_made_data_folder_is_made_again(folder: Path) -> None:

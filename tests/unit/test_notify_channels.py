@@ -172,6 +172,12 @@ def test_a_doubled_time_of_day_comes_once() -> None:
     assert latest_slot(first.at + timedelta(hours=1), time(2, 30), BERLIN) == first
 
 
+def test_a_skipped_day_is_survived() -> None:
+    apia = ZoneInfo("Pacific/Apia")  # went from 29 to 31 December 2011
+    assert latest_slot(local("2011-12-31T02:00:00", apia), time(18), apia).day == date(2011, 12, 29)
+    assert latest_slot(local("2011-12-31T18:00:00", apia), time(18), apia).day == date(2011, 12, 31)
+
+
 @given(
     start=st.datetimes(datetime(2015, 1, 1), datetime(2035, 1, 1)),  # noqa: DTZ001
     minutes=st.integers(1, 24 * 60),

@@ -325,6 +325,7 @@ def test_a_storys_label_says_its_id_once(story_id: str, title: str, label: str) 
         ("https://github.com/o/r/pull/1", True),
         ("http://127.0.0.1:3000/o/r/pulls/1?x=1&y=2", True),
         ("javascript:alert(1)", False),
+        ("javascript://x.example/%0aalert(1)", False),
         ("data:text/html,x", False),
         ("https://x.example/a|b", False),
         ("https://x.example/a b", False),

@@ -12,9 +12,8 @@ _GO_TEST: Final = re.compile(
     r"^[ \t]*func\s+(?:\(\s*\w*\s*\*?\s*(?P<receiver>\w+)[^)]*\)\s*)?(?P<name>(?:Test|Fuzz|Example)(?![a-z])\w*)\s*\(",
     re.MULTILINE,
 )
-_GO_HELPER: Final = re.compile(
-    r"^[ \t]*func\s+(?P<name>\w+)\s*\(\s*\w+\s+(?:\*testing\.[TB]\b|testing\.TB)", re.MULTILINE
-)
+_GO_FUNC: Final = re.compile(r"^[ \t]*func\s+(?P<name>\w+)\s*\(", re.MULTILINE)
+_GO_TAKES_T: Final = re.compile(r"\btesting\.(?:T|B|TB|F)\b")
 _GO_ASSERT: Final = re.compile(
     r"\b\w+\.(?:Error|Errorf|Fatal|Fatalf|Fail|FailNow)\s*\(|\b(?:assert|require|is|qt|should|must)\.[A-Z]\w*\s*\(|\bExpect\s*\("
 )
@@ -23,7 +22,8 @@ _GO_WHOLE: Final = re.compile(r"\b(?:cmp\.Diff|cmp\.Equal|reflect\.DeepEqual|sli
 _GO_SKIP: Final = re.compile(r"\b\w+\.(Skip|Skipf|SkipNow)\s*\(")
 _GO_TABLE: Final = re.compile(r"(?:\[\s*\]|\bmap\s*\[\s*\w+\s*\])\s*(?:struct\s*(?=\{)|\*?\w+\s*(?=\{))")
 _GO_BUILD: Final = re.compile(r"^//(?:go:build|\s*\+build)\s+(.+)$", re.MULTILINE)
-_GO_CALL: Final = re.compile(r"(?<![\w.])(\w+)\s*\(\s*(?:t|tb|b)\s*[,)]")
+_GO_CALL: Final = re.compile(r"(?<![\w.])(\w+)\s*\(")
+_GO_T: Final = re.compile(r"(?:^|,)\s*(?:t|tb|b)\s*(?:,|$)")
 _GO_CHECK: Final = re.compile(r"(?i)(?:assert|check|require|verify|expect|must|ensure)")
 _GO_LOOP: Final = re.compile(r"\bfor\b")
 
@@ -45,11 +45,7 @@ def read_go(source: str) -> Suite:
     """The tests of a Go file. Never raises."""
     scanned = scan(source, "go")
     bare = scanned.bare
-    helpers = {
-        match["name"]: len(_GO_ASSERT.findall(bare[begin:end]))
-        for match in _GO_HELPER.finditer(bare)
-        if (body := _body(scanned, match.end() - 1)) and (begin := body[0]) < (end := body[1])
-    }
+    helpers = _go_helpers(scanned)
     tags = tuple(f"build: {' '.join(match[1].split())}" for match in _GO_BUILD.finditer(source[:4_000]))
     cases: dict[str, Case] = {}
     for match in _GO_TEST.finditer(bare):
@@ -59,10 +55,9 @@ def read_go(source: str) -> Suite:
             continue
         text, code = bare[slice(*body)], scanned.code[slice(*body)]
         exact = len(_GO_ASSERT.findall(text)) - len(_GO_TRIVIAL.findall(text)) + 2 * len(_GO_WHOLE.findall(text))
-        called = [helpers[name] for name in _GO_CALL.findall(text) if helpers.get(name)]
-        foreign = [name for name in _GO_CALL.findall(text) if name not in helpers]
-        low = max(exact, 0) + sum(called)
-        high = low + 3 * len(foreign)
+        called, foreign = _go_calls(scanned, *body, helpers)
+        low = max(exact, 0) + sum(least for least, _ in called)
+        high = max(exact, 0) + sum(most for _, most in called) + 3 * len(foreign)
         low += sum(1 for name in foreign if _GO_CHECK.match(name))
         rows = _rows(scanned, *body)
         least, most = (rows, rows) if rows is not None else (1, MANY if _GO_LOOP.search(text) else 1)
@@ -76,6 +71,34 @@ def read_go(source: str) -> Suite:
             not text.strip("{} \n\t\r;"), words_of(code), bones_of(text),
         )  # fmt: skip
     return Suite(cases)
+
+
+def _go_helpers(scanned: Scan) -> dict[str, tuple[int, int]]:
+    """The functions of the file that take a ``testing.T``, with how much they assert at least and at most."""
+    helpers: dict[str, tuple[int, int]] = {}
+    for match in _GO_FUNC.finditer(scanned.bare):
+        opens = match.end() - 1
+        closes = scanned.pairs.get(opens, opens)
+        if _GO_TAKES_T.search(scanned.bare, opens, closes) and (body := _body(scanned, opens)) is not None:
+            text = scanned.bare[slice(*body)]
+            count = len(_GO_ASSERT.findall(text))
+            helpers[match["name"]] = count, count * (MANY if _GO_LOOP.search(text) else 1)
+    return helpers
+
+
+def _go_calls(
+    scanned: Scan, begin: int, end: int, helpers: dict[str, tuple[int, int]]
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """What the helpers called between two positions assert, and which functions from elsewhere get the ``t``."""
+    known: list[tuple[int, int]] = []
+    foreign: list[str] = []
+    for match in _GO_CALL.finditer(scanned.bare, begin, end):
+        opens = match.end() - 1
+        if match[1] in helpers:
+            known.append(helpers[match[1]])
+        elif _GO_T.search(scanned.bare[opens + 1 : min(scanned.pairs.get(opens, opens), opens + 2_000)]):
+            foreign.append(match[1])
+    return known, foreign
 
 
 def read_rust(source: str) -> Suite:

@@ -92,8 +92,8 @@ def is_test_path(path: str) -> bool:
     language = language_of(path)
     if not language:
         return False
-    if is_test_name(path) or language == "rust":
-        return True  # Rust keeps its unit tests beside the code
+    if is_test_name(path):
+        return True
     if language in ("python", "go"):
         return False  # pytest and go take tests by file name
     return not _FOLDERS.isdisjoint(part.lower() for part in path.split("/")[:-1])

@@ -99,14 +99,14 @@ class Weigher:
         if (known := self.known(name)) is not None:
             return known
         if name in _CHECKS:
-            return ONE
+            # raises(X, match=…) may stand for several assertions on the exception.
+            return 1, 1 + (name != "fail") + any(keyword.arg == "match" for keyword in node.keywords)
         if not _CHECKED_BY.match(name):
             return NOTHING
         if name.lstrip("_").startswith("assert") and isinstance(node.func, ast.Attribute):
             if node.args and all(_constant(argument) for argument in node.args):
                 return NOTHING  # self.assertTrue(True)
-            size = max((_elements(argument) for argument in node.args), default=1)
-            return size, size
+            return _compared(node.args)
         return _HELPER
 
     def _assertion(self, test: ast.expr) -> Weight:
@@ -121,8 +121,8 @@ class Weigher:
             sides = [test.left, *test.comparators]
             if all(_constant(side) for side in sides) or len({ast.dump(side) for side in sides}) == 1:
                 return NOTHING
-            size = max(len(test.ops), *(_elements(side) for side in sides))
-            return size, size
+            low, high = _compared(sides)
+            return max(low, len(test.ops)), max(high, len(test.ops))
         if isinstance(test, ast.Call) and isinstance(test.func, ast.Name):
             if test.func.id in ("all", "any") and test.args:
                 return 1, MANY
@@ -186,8 +186,14 @@ def _length(node: ast.expr) -> Weight:
     return 1, MANY
 
 
+def _compared(sides: Sequence[ast.expr]) -> Weight:
+    """``(a, b) == (1, 2)`` is two checks; ``f() == [1, 2]`` is one, but may stand for two."""
+    sizes = [_elements(side) for side in sides]
+    packed = [size for size, side in zip(sizes, sides, strict=True) if size > 1 and not _constant(side)]
+    return (min(packed) if len(packed) > 1 else 1), max(sizes, default=1)
+
+
 def _elements(node: ast.expr) -> int:
-    """How many things one comparison with ``node`` compares."""
     if isinstance(node, _ALWAYS):
         return max(len(node.elts), 1)
     return max(len(node.keys), 1) if isinstance(node, ast.Dict) else 1

@@ -129,8 +129,11 @@ CREATE TABLE processes (
     PRIMARY KEY (boot_id, pid, started)
 );
 
+-- Ids are given out before commits: a reader that goes by ids alone misses the event whose transaction commits late.
+-- Readers go by (xid, id) and stop below the oldest transaction under way, below which nothing can appear any more.
 CREATE TABLE events (
     id bigserial PRIMARY KEY,
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     project_id text NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
     kind text NOT NULL,                       -- TASK_COMPLETED, RUN_STARTED, …
@@ -138,7 +141,7 @@ CREATE TABLE events (
     run_id text,
     data jsonb NOT NULL DEFAULT '{}'
 );
-CREATE INDEX events_by_project ON events (project_id, id);
+CREATE INDEX events_by_project ON events (project_id, xid, id);
 
 CREATE TABLE verdicts (
     id bigserial PRIMARY KEY,

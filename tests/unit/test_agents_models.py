@@ -1,0 +1,213 @@
+"""Which model, what its failures mean, what its requests can cost, and what comes next in a conversation."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from auto_dev.agents.models import ModelSpec, certainly_not_sent, failure, model_spec, resets_at, split_model, usage_of
+from auto_dev.agents.playback import check_request
+from auto_dev.agents.registry import AGENTS, check_agent, make_agent
+from auto_dev.agents.transcript import BRIEF, REMINDER, Step, input_bound, next_step, turns, unanswered
+from auto_dev.config import AGENT_KINDS, AgentConfig
+from auto_dev.errors import AgentError
+
+pytestmark = pytest.mark.unit
+
+NOW = datetime(2026, 2, 9, 12, tzinfo=UTC)
+SPEC = ModelSpec("anthropic", "claude-x", "sk-canary", "http://localhost")
+
+
+@pytest.mark.parametrize(
+    ("given_", "meant"),
+    [
+        ("anthropic:claude-sonnet-4-6", ("anthropic", "claude-sonnet-4-6")),
+        ("claude-sonnet-4-6", ("anthropic", "claude-sonnet-4-6")),
+        ("gpt-5", ("openai", "gpt-5")),
+        ("o3-mini", ("openai", "o3-mini")),
+        ("openai:qwen3:8b", ("openai", "qwen3:8b")),
+    ],
+)
+def test_a_models_name_tells_its_provider(given_: str, meant: tuple[str, str]) -> None:
+    assert split_model(given_) == meant
+
+
+@pytest.mark.parametrize("name", [None, "", "mistral-large", "gemini:pro", "anthropic:", ":x"])
+def test_an_unknown_model_is_refused_with_the_mend(name: str | None) -> None:
+    with pytest.raises(AgentError) as caught:
+        split_model(name)
+    assert caught.value.mend
+
+
+def test_a_missing_key_is_told_and_a_server_of_ones_own_needs_none() -> None:
+    with pytest.raises(AgentError, match="ANTHROPIC_API_KEY is not set"):
+        model_spec(AgentConfig(kind="chat", model="claude-x"), lambda name: None)
+    assert model_spec(AgentConfig(kind="chat", model="claude-x", base_url="http://x"), lambda name: None).api_key
+    spec = model_spec(AgentConfig(kind="chat", model="gpt-5"), {"OPENAI_API_KEY": "sk-canary"}.get)
+    assert (spec.api_key, spec.base_url, spec.priced_as) == ("sk-canary", "https://api.openai.com/v1", "openai:gpt-5")
+    assert "canary" not in repr(spec)
+
+
+@pytest.mark.parametrize(
+    ("headers", "moment"),
+    [
+        ({"retry-after": "30"}, NOW + timedelta(seconds=30)),
+        ({"retry-after": "0.5"}, NOW + timedelta(seconds=0.5)),
+        ({"retry-after": "-5"}, NOW),
+        ({"retry-after": "1e400"}, NOW + timedelta(days=30)),
+        ({"retry-after": "nan"}, NOW + timedelta(minutes=1)),
+        ({"retry-after": "Mon, 09 Feb 2026 12:10:00 GMT"}, NOW + timedelta(minutes=10)),
+        ({"retry-after": "Mon, 09 Feb 2026 11:00:00 GMT"}, NOW),
+        ({"retry-after": "soon"}, NOW + timedelta(minutes=1)),
+        ({}, NOW + timedelta(minutes=1)),
+        (
+            {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "2026-02-09T12:03:00Z"},
+            NOW + timedelta(minutes=3),
+        ),
+        (
+            {"anthropic-ratelimit-tokens-remaining": "9", "anthropic-ratelimit-tokens-reset": "2026-02-09T12:03:00Z"},
+            NOW + timedelta(minutes=1),
+        ),
+    ],
+)
+def test_a_rate_limits_end_is_read_from_its_headers(headers: dict[str, str], moment: datetime) -> None:
+    assert resets_at(headers, NOW) == moment
+
+
+@given(st.dictionaries(st.sampled_from(["retry-after", "anthropic-ratelimit-x-reset"]), st.text(max_size=30)))
+def test_no_header_breaks_the_reading(headers: dict[str, str]) -> None:
+    moment = resets_at(headers, NOW)
+    assert moment.tzinfo is not None
+    assert moment >= NOW
+
+
+def test_only_a_missing_connection_is_certainly_not_sent() -> None:
+    import httpx
+
+    refused = RuntimeError("wrapped")
+    refused.__cause__ = httpx.ConnectError("refused")
+    assert certainly_not_sent(refused)
+    cut = RuntimeError("wrapped")
+    cut.__cause__ = httpx.ReadError("cut")
+    assert not certainly_not_sent(cut)
+    assert not certainly_not_sent(httpx.ReadTimeout("late"))
+
+
+def test_an_error_that_nobody_knows_is_charged_and_not_repeated() -> None:
+    failed = failure(KeyError("choices"), SPEC, NOW)
+    assert (failed.retry, failed.billed) == (False, True)
+
+
+def ai(content: Any = "", *calls: str, **more: Any) -> AIMessage:
+    return AIMessage(content, tool_calls=[{"name": name, "args": {}, "id": f"id-{name}"} for name in calls], **more)
+
+
+def told(name: str, status: str = "success") -> ToolMessage:
+    return ToolMessage("x", tool_call_id=f"id-{name}", name=name, status=status)
+
+
+BRIEFED = HumanMessage("do it", additional_kwargs={"auto_dev": BRIEF, "brief": "do it"})
+REMINDED = HumanMessage("report", additional_kwargs={"auto_dev": REMINDER})
+
+
+@pytest.mark.parametrize(
+    ("messages", "step"),
+    [
+        ([BRIEFED], Step.MODEL),
+        ([BRIEFED, ai("", "shell")], Step.TOOLS),
+        ([BRIEFED, ai("", "shell", "search"), told("shell")], Step.TOOLS),
+        ([BRIEFED, ai("", "shell"), told("shell")], Step.MODEL),
+        ([BRIEFED, ai("", "report"), told("report")], Step.END),
+        ([BRIEFED, ai("", "report"), told("report", "error")], Step.MODEL),
+        ([BRIEFED, ai("", "report", "shell"), told("report")], Step.TOOLS),
+        ([BRIEFED, ai("done")], Step.REMIND),
+        ([BRIEFED, ai("done"), REMINDED, ai("done!")], Step.END),
+        ([BRIEFED, ai("done"), REMINDED, ai("done!"), BRIEFED, ai("again")], Step.REMIND),
+        ([BRIEFED, ai("half", response_metadata={"stop_reason": "max_tokens"})], Step.GO_ON),
+        ([BRIEFED, ai("half", response_metadata={"finish_reason": "length"})], Step.GO_ON),
+        ([BRIEFED, ai("no", response_metadata={"stop_reason": "refusal"})], Step.END),
+    ],
+)
+def test_the_next_step_follows_from_the_messages_alone(messages: list[BaseMessage], step: Step) -> None:
+    assert next_step(messages) is step
+
+
+def test_a_call_that_cannot_be_read_wants_an_answer_too() -> None:
+    broken = AIMessage("", invalid_tool_calls=[{"name": "shell", "args": "{", "id": "x", "error": "not JSON"}])
+    assert unanswered([BRIEFED, broken]) == [{"name": "shell", "args": None, "id": "x"}]
+
+
+def test_turns_count_from_the_last_brief() -> None:
+    assert turns([BRIEFED, ai(), told("a"), ai()]) == 2
+    assert turns([BRIEFED, ai(), BRIEFED, ai()]) == 1
+
+
+@given(st.text(max_size=200))
+def test_the_bound_is_never_under_one_token_a_byte(text: str) -> None:
+    size = len(text.encode("utf-8", "replace"))
+    assert input_bound([HumanMessage(text)], 0) >= size
+    usage = {"input_tokens": 10_000, "output_tokens": 50, "total_tokens": 10_050}
+    counted = ai("x" * 5000, usage_metadata=usage)
+    assert 10_050 + size <= input_bound([HumanMessage(text), counted, HumanMessage(text)], 500) <= 10_500 + 8 * size
+
+
+def test_usage_counts_every_kind_of_cache() -> None:
+    details = {"cache_read": 5, "cache_creation": 0, "ephemeral_5m_input_tokens": 7, "ephemeral_1h_input_tokens": 1}
+    usage = {"input_tokens": 20, "output_tokens": 3, "total_tokens": 23, "input_token_details": details}
+    found = usage_of(ai("x", usage_metadata=usage))
+    assert found is not None
+    assert (found.input, found.output, found.cache_read, found.cache_write) == (20, 3, 5, 8)
+    assert usage_of(ai("x")) is None
+    assert usage_of(ai("x", usage_metadata=usage | {"input_tokens": 0})) is None, "no request has no input"
+
+
+USE = {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "a", "input": {}}]}
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "x"}]}
+ASK = {"role": "user", "content": "x"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "fits"),
+    [
+        ([ASK], True),
+        ([ASK, USE, RESULT], True),
+        ([ASK, USE, ASK], False),
+        ([ASK, RESULT], False),
+        ([ASK, USE], False),
+        ([], False),
+        ([{"role": "system", "content": "x"}], False),
+        ([{"role": "user", "content": ""}], False),
+    ],
+)
+def test_the_playback_server_refuses_what_the_real_one_refuses(messages: list[Any], fits: bool) -> None:
+    assert (check_request({"model": "m", "max_tokens": 1, "messages": messages}) == "") is fits
+
+
+@pytest.mark.parametrize("kind", [kind for kind in AGENT_KINDS if kind not in AGENTS])
+def test_a_kind_without_adapter_names_a_command_that_would_work(kind: Any) -> None:
+    with pytest.raises(AgentError, match=f"no adapter for {kind}") as caught:
+        make_agent(AgentConfig(kind=kind), lambda name: None)
+    import tomllib
+
+    example = caught.value.mend.partition("command = ")[2].rstrip(".")
+    words = tomllib.loads(f"command = {example}")["command"]
+    AgentConfig(kind="command", command=words)
+
+
+def test_the_check_names_what_is_missing(tmp_path: Path) -> None:
+    for config, word in (
+        (AgentConfig(kind="replay"), "agent.recording"),
+        (AgentConfig(kind="replay", recording="recs"), "there is no folder"),
+        (AgentConfig(kind="chat"), "needs a model"),
+        (AgentConfig(kind="chat", model="claude-x"), "ANTHROPIC_API_KEY"),
+        (AgentConfig(kind="command", command=["./a"]), "there is no file"),
+        (AgentConfig(), "no adapter for claude-code"),
+    ):
+        with pytest.raises(AgentError, match=word):
+            check_agent(config, tmp_path, lambda name: None)
