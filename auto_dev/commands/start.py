@@ -191,11 +191,10 @@ async def estimate_line(place: Here, db: Any, found: Backlog, config: Config, or
     """What this order may cost, from the project's history, and the limits that hold whatever it costs."""
     from auto_dev.budget.estimate import estimate
     from auto_dev.budget.ledger import Ledger
-    from auto_dev.budget.limits import BudgetLimits
 
     stories: list[Story] = [story for story in found.stories if story.id in ordered]
     history = await Ledger(db.pool, place.project_id, now).finished_runs()
-    expected = estimate(stories, history, BudgetLimits.of(config))
+    expected = estimate(stories, history)
     limits = (
         f"limits: ${config.budget.daily:g} a day, ${config.budget.weekly:g} a week, ${config.budget.story:g} a story"
     )

@@ -27,18 +27,21 @@ async def day_summary(pool: Pool, project: str, limits: BudgetLimits, now: datet
     )
 
 
-async def send_when_due(services: Services, config: Config) -> None:
-    """Enqueue the summary of the latest slot; its key keeps it to one a day, over restarts too."""
+async def send_when_due(services: Services, config: Config, last: str) -> str:
+    """Enqueue the summary of the latest slot, unless it is ``last``; its key keeps it to one a day, over restarts too.
+
+    Returns the key of the latest slot.
+    """
     if config.notify.daily_summary is None or not services.channels:
-        return
+        return last
     limits = BudgetLimits.of(config)
     project = await services.db.fetch_one(QUERIES["get_project"], {"project": services.place.id})
     if project is None:
-        return
+        return last
     at = parse_clock(config.notify.daily_summary)
     slot = due(services.clock(), at, limits.zone, since=project["created_at"])
-    if slot is None:
-        return
+    if slot is None or slot.key == last:
+        return last
     gathered = await gather_summary(
         services.db.pool,
         services.place.id,
@@ -50,3 +53,4 @@ async def send_when_due(services: Services, config: Config) -> None:
     )
     async with services.db.transaction() as conn:
         await services.tell(conn, daily_summary(gathered, key=slot.key))
+    return slot.key

@@ -11,6 +11,7 @@ import psycopg
 from langgraph.types import Command
 from psycopg.rows import DictRow
 
+from auto_dev.budget.limits import BudgetExceededError
 from auto_dev.daemon.graphs import load_graph
 from auto_dev.errors import AutoDevError, StaleLeaseError, TransitionError
 from auto_dev.model import DecisionStatus, RunStatus
@@ -48,6 +49,8 @@ class Runner:
                 return
             row, lease = claimed
             self._leases[run_id] = lease
+            # Whoever had the run before may have died between a request and its booking: charged in full.
+            await self._services.ledger.reconcile([run_id])
             await self._guarded(row, lease)
         finally:
             self.in_hand.pop(run_id, None)
@@ -71,12 +74,12 @@ class Runner:
         return row, lease
 
     async def _guarded(self, row: DictRow, lease: leases.Lease) -> None:
-        run_id = row["id"]
+        run_id, title = row["id"], row["policy"]["story"]["title"]
         try:
             context = run_context(self._services, row, lease)
             await self._drive(context, row)
         except RunPausedError as pause:
-            await self._pause(lease, run_id, pause, row["policy"]["story"]["title"])
+            await self._pause(lease, run_id, pause, title)
         except (StaleLeaseError, RunEndedError) as error:
             log.info("run left", extra={"action": "run_left", "run": run_id, "why": str(error)})
         except psycopg.OperationalError as error:
@@ -88,10 +91,12 @@ class Runner:
         except AutoDevError as error:
             # Outside the nodes: a graph that cannot be loaded, a policy of another version. A person must mend it.
             log.warning("run refused", extra={"action": "run_refused", "run": run_id, "why": str(error)})
-            await self._pause(lease, run_id, RunPausedError(str(error), tells=True), row["policy"]["story"]["title"])
+            await self._pause(
+                lease, run_id, RunPausedError(str(error), cause="refused"), row["policy"]["story"]["title"]
+            )
         except Exception as error:
             log.exception("run crashed", extra={"action": "run_crashed", "run": run_id})
-            await self._crashed(lease, run_id, error)
+            await self._crashed(lease, run_id, error, title)
 
     async def _drive(self, context: RunContext, row: DictRow) -> None:
         saver = FencedSaver(
@@ -138,20 +143,28 @@ class Runner:
                 conn, lease.project_id, "RUN_PAUSED", story=lease.story_id, run=run_id, reason=pause.reason,
                 resume_at=pause.resume_at.isoformat() if pause.resume_at else None,
             )  # fmt: skip
-            if pause.tells:
+            if isinstance(full := pause.__cause__, BudgetExceededError):
+                reached = facts.budget_reached(
+                    scope=full.scope,
+                    window=full.window.key,
+                    spent_microusd=full.spent_microusd,
+                    cap_microusd=full.cap_microusd,
+                )
+                await services.tell(conn, reached)
+            if pause.cause:
                 fact = facts.run_paused(
                     run_id=run_id,
                     story_id=lease.story_id,
                     story_title=title,
                     reason=pause.reason,
-                    cause=pause.reason.partition(":")[0],
+                    cause=pause.cause,
                     since=services.clock().isoformat(timespec="minutes"),
                     resumes=pause.resume_at.isoformat(timespec="minutes") if pause.resume_at else "",
                 )
                 await services.tell(conn, fact)
             await wake(conn, lease.project_id)
 
-    async def _crashed(self, lease: leases.Lease, run_id: str, error: Exception) -> None:
+    async def _crashed(self, lease: leases.Lease, run_id: str, error: Exception, title: str) -> None:
         """An error that nobody foresaw: tried again a few times, then the run has failed."""
         reason = f"{type(error).__name__}: {error}"
         async with self._services.db.transaction() as conn:
@@ -161,9 +174,9 @@ class Runner:
             if row is not None and row["crashes"] < CRASHES_ALLOWED:
                 await runs.requeue(conn, lease.project_id, run_id, [RunStatus.RUNNING])
             else:
-                await self._failed(conn, lease, run_id, reason)
+                await self._failed(conn, lease, run_id, reason, title)
 
-    async def _failed(self, conn: Connection, lease: leases.Lease, run_id: str, reason: str) -> None:
+    async def _failed(self, conn: Connection, lease: leases.Lease, run_id: str, reason: str, title: str) -> None:
         try:
             await runs.transition(conn, run_id, [RunStatus.RUNNING], RunStatus.FAILED, reason)
         except TransitionError:
@@ -172,6 +185,6 @@ class Runner:
         await emit(conn, lease.project_id, "RUN_FAILED", story=lease.story_id, run=run_id, reason=line(reason))
         await self._services.tell(
             conn,
-            facts.run_failed(run_id=run_id, story_id=lease.story_id, story_title=lease.story_id, reason=line(reason)),
+            facts.run_failed(run_id=run_id, story_id=lease.story_id, story_title=title, reason=line(reason)),
         )
         await wake(conn, lease.project_id)

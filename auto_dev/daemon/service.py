@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 
 from auto_dev import __version__
 from auto_dev import config as configuration
+from auto_dev.budget.limits import BudgetLimits
 from auto_dev.config import Config
 from auto_dev.daemon import digest
 from auto_dev.daemon.outcome import Outlook, exit_code, outlook
@@ -39,6 +40,7 @@ RECONCILE_S = 15.0
 STORIES_S = 60.0
 POLL_JOBS_S = 0.5
 GRACE_S = 300.0  # how long a phase under way may take to complete after the first request to stop
+CANCEL_AGAIN_S = 10.0  # an agent's tree gets 5 s to end by itself
 FLUSH_S = 15.0  # how long a daemon that ends waits for its last messages
 
 
@@ -57,6 +59,7 @@ class Daemon:
         self.runner = Runner(services, self._stop.is_set)
         self.scheduler = Scheduler(services, lambda: self.config, lambda: list(self.runner.in_hand))
         self._project_paused = False
+        self._last_digest = ""
         self._idle = Idle()
         self._outlook = Outlook()
         services.interruption = self._interruption
@@ -116,7 +119,6 @@ class Daemon:
         async with services.db.transaction() as conn:
             orphans = await self.scheduler.recover(conn)
             await emit(conn, project, "DAEMON_STARTED", daemon=services.daemon_id, recovered=orphans)
-        await services.ledger.reconcile(orphans)
         await self._sync_stories()
 
     async def _sweep(self) -> None:
@@ -144,17 +146,18 @@ class Daemon:
             tasks = [*self.runner.in_hand.values(), asyncio.ensure_future(self._stop_now.wait())]
             await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             tasks[-1].cancel()
-        for task in list(self.runner.in_hand.values()):
-            task.cancel()
-        if self.runner.in_hand:
-            await asyncio.wait(self.runner.in_hand.values(), timeout=GRACE_S)
+        while self.runner.in_hand:
+            # Again and again: `asyncio.wait_for` of Python 3.11 can swallow a cancellation that meets the answer.
+            for task in list(self.runner.in_hand.values()):
+                task.cancel()
+            await asyncio.wait(self.runner.in_hand.values(), timeout=CANCEL_AGAIN_S)
         worker.cancel()
 
     async def _end(self) -> None:
         services, project = self.services, self.settings.project_id
         with contextlib.suppress(psycopg.Error, StoreError):
             async with asyncio.timeout(FLUSH_S):
-                while await self._deliverer.deliver_due():
+                while await self._deliverer.deliver_due(flush=True):
                     pass
         async with services.db.transaction() as conn:
             await conn.execute(QUERIES["end_daemon"], {"daemon": services.daemon_id})
@@ -191,7 +194,7 @@ class Daemon:
                     reconciled = now
                     async with self.services.db.transaction() as conn:
                         await self.scheduler.reconcile(conn)
-                    await digest.send_when_due(self.services, self.config)
+                    self._last_digest = await digest.send_when_due(self.services, self.config, self._last_digest)
                 await self._tick()
             except (psycopg.OperationalError, StoreError) as error:
                 log.warning("the database does not answer", extra={"action": "tick_failed", "why": str(error)})
@@ -248,6 +251,7 @@ class Daemon:
                     async for note in conn.notifies():
                         if note.payload == self.settings.project_id:
                             self._wake.set()
+                            self._deliverer.wake()
             except psycopg.OperationalError:
                 await asyncio.sleep(TICK_S)
 
@@ -291,6 +295,7 @@ class Daemon:
         settings = self.settings
         try:
             self.config = configuration.load(settings.root, settings.overrides)
+            await self.services.ledger.ensure_caps(BudgetLimits.of(self.config))
             await sync_stories(self.services, settings.folder)
         except AutoDevError as error:
             log.warning("kept the last good state", extra={"action": "reload_failed", "why": str(error)})

@@ -43,14 +43,15 @@ FRESH_FOR = timedelta(minutes=1)  # a base branch's tip is looked up again after
 class RunPausedError(AutoDevError):
     """The run stops between two nodes and goes on later from there: nothing is wrong with it.
 
-    ``resume_at`` is set when it resumes by itself; ``tells`` when a person should hear of it.
+    ``resume_at`` is set when it resumes by itself. ``cause``: what a person should hear of it under, "" for nothing;
+    runs that pause for one cause make one message.
     """
 
-    def __init__(self, reason: str, resume_at: datetime | None = None, *, tells: bool = False) -> None:
+    def __init__(self, reason: str, resume_at: datetime | None = None, *, cause: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.resume_at = resume_at
-        self.tells = tells
+        self.cause = cause
 
 
 class RunEndedError(AutoDevError):

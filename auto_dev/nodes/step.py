@@ -13,6 +13,7 @@ from auto_dev.model import Phase
 from auto_dev.nodes.context import Node, RunContext, RunEndedError, RunPausedError
 from auto_dev.nodes.problem import ask_about
 from auto_dev.nodes.state import StoryState
+from auto_dev.notify.facts import budget_cause
 from auto_dev.store import runs
 from auto_dev.store.events import emit
 
@@ -23,6 +24,12 @@ class GraphNode(Protocol):
     """A node as LangGraph calls it."""
 
     async def __call__(self, state: StoryState, *, runtime: Runtime[RunContext]) -> dict[str, Any]: ...
+
+
+def over_budget(error: BudgetExceededError) -> RunPausedError:
+    """The pause of a run that a limit stops."""
+    cause = budget_cause(error.scope, error.window.key)
+    return RunPausedError(f"budget: {error.what}", error.resets_at, cause=cause)
 
 
 def step(name: str, phase: Phase, progress: int, node: Node, *, spends: bool = False) -> GraphNode:
@@ -44,7 +51,7 @@ def step(name: str, phase: Phase, progress: int, node: Node, *, spends: bool = F
                 await context.services.ledger.enter(context.run_id, context.story.id, context.limits())
             return dict(await node(state, context))
         except BudgetExceededError as error:
-            raise RunPausedError(f"budget: {error.what}", error.resets_at, tells=True) from error
+            raise over_budget(error) from error
         except (RunPausedError, RunEndedError, StaleLeaseError):
             raise
         except AutoDevError as error:

@@ -110,7 +110,7 @@ async def _watch(context: RunContext, task: AgentTask) -> AgentResult:
 
 def _raise_for(result: AgentResult) -> None:
     if result.outcome is Outcome.OVER_BUDGET:
-        raise RunPausedError(f"budget: {result.detail}", result.resets_at, tells=True)
+        raise RunPausedError(f"budget: {result.detail}", result.resets_at, cause="budget")
     if result.outcome is Outcome.RATE_LIMITED:
         raise RunPausedError(f"rate limit: {result.detail}", result.resets_at)
     if result.outcome is Outcome.UNAVAILABLE:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from auto_dev import text as texts
 from auto_dev.model import FileStatus
 from auto_dev.stories import bullets, criteria, ids, keys, status, values
 from auto_dev.stories.frontmatter import Field
+from auto_dev.stories.links import Links
 from auto_dev.stories.model import Problem, Story
 from auto_dev.stories.problems import error, warning
 from auto_dev.stories.yamltree import Map, Node, Scalar, Seq, flat, is_null, merged, typed
@@ -103,52 +104,6 @@ def _without_id(title: str, story_id: str) -> str:
     """``WISH-7: Gallery`` → ``Gallery``: the id is shown beside the title anyway."""
     found, rest = ids.in_heading(title)
     return rest if found and found.lower() == story_id.lower() and rest else title
-
-
-@dataclass(slots=True)
-class _Links:
-    """Ids by relation, with the notes written beside them."""
-
-    depends_on: list[str] = field(default_factory=list)
-    blocks: list[str] = field(default_factory=list)
-    related: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-
-    def add(self, key: str, node: Node) -> None:
-        """Take over all ids in ``node``; a map may itself say depends_on, blocked_by, blocks, related."""
-        if isinstance(node, Map):
-            for name, value, _ in merged(node):
-                relation = keys.known(name)
-                if relation in keys.DEPENDENCIES:
-                    self.add(relation, value)
-                elif ids.leading(name) == name:
-                    self._ids(key, f"{name} ({flat(value)})" if flat(value) else name)
-                elif not values.is_nothing(flat(value)):
-                    self.unknown.append(f"{name}: {flat(value)}")
-        elif isinstance(node, Seq):
-            for item in node.items:
-                self._item(key, item)
-        elif not is_null(node):
-            self._ids(key, node.text)
-
-    def _item(self, key: str, item: Node) -> None:
-        if not isinstance(item, Map):
-            self.add(key, item)
-            return
-        pairs = {name.casefold(): value for name, value, _ in merged(item)}
-        own = next((pairs[name] for name in ("id", "story", "story_id", "task", "ref", "name") if name in pairs), None)
-        if own is None:
-            self.add(key, item)
-            return
-        rest = "; ".join(f"{name}: {flat(value)}" for name, value in pairs.items() if value is not own and flat(value))
-        self._ids(key, f"{flat(own)} ({rest})" if rest else flat(own))
-
-    def _ids(self, key: str, text: str) -> None:
-        read = values.dependencies(text)
-        target = {"blocks": self.blocks, "related": self.related}.get(key, self.depends_on)
-        target += [found for found in read.ids if found not in target]
-        self.notes += [f"{key}: {note}" for note in read.notes]
 
 
 class _Builder:
@@ -338,8 +293,8 @@ class _Builder:
             self.stated.add("estimate_hours")
         return hours
 
-    def _links(self) -> _Links:
-        links = _Links()
+    def _links(self) -> Links:
+        links = Links()
         for key in ("depends_on", "blocked_by", "blocks", "related"):
             for item in self._of(key):
                 links.add(key, item.node)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 
@@ -502,16 +502,20 @@ async def test_nothing_is_sent_to_a_tracing_service(task: AgentTask, monkeypatch
     assert asked == []
 
 
+class Around(TypedDict):
+    outcome: str
+
+
 async def test_no_message_enters_the_checkpoints_of_a_graph_around_it(task: AgentTask) -> None:
     from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.graph import END, START, StateGraph
 
-    async def node(state: dict[str, str]) -> dict[str, str]:
+    async def node(state: Around) -> Around:
         return {"outcome": (await replay(task))[0].outcome}
 
     record(task, turn(use("list_files")), turn(REPORT))
     saver = InMemorySaver()
-    graph = StateGraph(dict)
+    graph = StateGraph(Around)
     graph.add_node("work", node)
     graph.add_edge(START, "work")
     graph.add_edge("work", END)

@@ -24,7 +24,9 @@ def put(root: Path, name: str, content: str | bytes) -> Path:
 
 
 def text(story_id: str, *lines: str) -> str:
-    return "\n".join(["---", f"id: {story_id}", f"title: Title of {story_id}", "acceptance_criteria: [a]", *lines, "---", "Body", ""])
+    return "\n".join(
+        ["---", f"id: {story_id}", f"title: Title of {story_id}", "acceptance_criteria: [a]", *lines, "---", "Body", ""]
+    )
 
 
 def by_id(backlog: Backlog) -> dict[str, Story]:
@@ -131,7 +133,11 @@ def test_names_that_are_no_unicode_are_read(tmp_path: Path) -> None:
 def test_lanes_with_story_folders_and_their_companions(tmp_path: Path) -> None:
     main = text("WISH-2005a", "status: uat")
     put(tmp_path, "ready-to-work/WISH-2005a/WISH-2005a", main)
-    put(tmp_path, "ready-to-work/WISH-2005a/ELAB-WISH-2005a", "# Elaboration WISH-2005a\n\n## Acceptance Criteria\n- other\n")
+    put(
+        tmp_path,
+        "ready-to-work/WISH-2005a/ELAB-WISH-2005a",
+        "# Elaboration WISH-2005a\n\n## Acceptance Criteria\n- other\n",
+    )
     put(tmp_path, "ready-to-work/WISH-2005a/PROOF-WISH-2005a", text("WISH-2005a", "status: done"))
     put(tmp_path, "ready-to-work/WISH-2005a/QA-VERIFY-WISH-2005a", text("WISH-2005a", "doc_type: qa_verify"))
     put(tmp_path, "ready-to-work/WISH-2005a/CONTEXT", "words\n")

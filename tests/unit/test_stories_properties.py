@@ -118,7 +118,10 @@ def test_unquoted_frontmatter_items_are_all_found_again(criteria: list[str], ind
         )
     )
     assume(
-        not any(re.match(r"(id|text|criterion|description|title|name|given|when|then)\s*:\s", w, re.I) for w in wanted)
+        not any(
+            re.match(r"(id|text|criterion|description|title|name|given|when|then)\s*:\s", w, re.IGNORECASE)
+            for w in wanted
+        )
     )
     assume(all(wanted))
     items = "".join(f"{indent}- {text}\n" for text in criteria)
@@ -141,7 +144,7 @@ def test_quoted_frontmatter_items_are_all_found_again(criteria: list[str]) -> No
 def test_body_items_are_all_found_again(criteria: list[str], marker: str) -> None:
     wanted = [expected(text) for text in criteria]
     assume(all(re.search(r"\w{2}", text) for text in wanted))
-    assume(not any(re.match(r"(tbd|todo|none|n/a|to be defined)\W*$", text, re.I) for text in wanted))
+    assume(not any(re.match(r"(tbd|todo|none|n/a|to be defined)\W*$", text, re.IGNORECASE) for text in wanted))
     assume(not any(re.match(r"([-*+\u2022\u25e6\u25aa\u2023\u00b7]|\d+[.)])(\s|$)", text) for text in wanted))
     body = "".join(f"{marker}{text}\n" for text in criteria)
     story = story_of(f"---\nid: A-1\ntitle: T\n---\n\n## Acceptance Criteria\n\n{body}\n## Notes\n\n- not one\n")
