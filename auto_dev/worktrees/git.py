@@ -22,6 +22,7 @@ from auto_dev.worktrees.folders import write_atomically
 
 OLDEST = (2, 38)  # merge-tree --write-tree, cat-file -z
 _OUTPUT_CAP = 256 * 1024 * 1024
+_STDERR_CAP = 64 * 1024
 _LOCKED = re.compile(r"Unable to create '.*\.lock': File exists|could not lock config file|Another git process seems")
 _VERSION = re.compile(r"git version (\d+)\.(\d+)")
 
@@ -236,8 +237,11 @@ class Git:
         hold: Sequence[int] = (),
         cap: int | None = None,
     ) -> Output:
+        loop = asyncio.get_running_loop()
+        collector = _Collector(_OUTPUT_CAP if cap is None else cap)
         try:
-            process = await asyncio.create_subprocess_exec(
+            transport, _ = await loop.subprocess_exec(
+                lambda: collector,
                 *argv,
                 stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -247,31 +251,64 @@ class Git:
                 pass_fds=tuple(hold),
                 start_new_session=True,  # its own group: helpers such as ssh end with it
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if cwd is not None and not cwd.is_dir():
                 raise GitError("the folder is missing", where=str(cwd)) from None
             raise GitError("git is not installed", mend="Install git and put it on the PATH.") from None
+        name = _command_name(argv[1:])
         try:
+            if stdin and isinstance(pipe := transport.get_pipe_transport(0), asyncio.WriteTransport):
+                pipe.write(stdin)  # git may end without reading all; its exit code then says why
+                pipe.write_eof()
             async with asyncio.timeout(timeout_s):
-                (stdout, cut), (stderr, _) = (
-                    await asyncio.gather(
-                        _read(process.stdout, _OUTPUT_CAP if cap is None else cap),
-                        _read(process.stderr, 64 * 1024, drain=True),
-                        _feed(process.stdin, stdin),
-                    )
-                )[:2]
-                if cut:
-                    await _end(process)
-                code = await process.wait()
+                await collector.enough
+                # A helper that outlives git (ssh with ControlPersist) may hold the pipes open: it is not waited for.
+                await asyncio.wait([collector.closed], timeout=0 if collector.cut else 2)
         except TimeoutError:
-            name = _command_name(argv[1:])
             raise GitTimeoutError(f"did not end within {timeout_s:g} seconds", where=f"git {name}") from None
         finally:
-            if process.returncode is None:
-                await _end(process)
-        if cut and cap is None:
-            raise GitError("wrote more than 256 MB", where=f"git {_command_name(argv[1:])}")
-        return Output(code, stdout, stderr, cut)
+            if transport.get_returncode() is None:
+                await _end(transport.get_pid(), collector)
+            transport.close()
+        if collector.cut and cap is None:
+            raise GitError("wrote more than 256 MB", where=f"git {name}")
+        code = transport.get_returncode()
+        return Output(-1 if code is None else code, bytes(collector.stdout), bytes(collector.stderr), collector.cut)
+
+
+class _Collector(asyncio.SubprocessProtocol):
+    """What a process writes. ``enough``: it ended, or wrote more than ``cap``; ``closed``: its pipes are closed too."""
+
+    def __init__(self, cap: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.stdout, self.stderr = bytearray(), bytearray()
+        self.cut = False
+        self.enough: asyncio.Future[None] = loop.create_future()
+        self.exited: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self._cap = cap
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 2:
+            self.stderr += data[: _STDERR_CAP - len(self.stderr)]
+            return
+        room = self._cap - len(self.stdout)
+        self.stdout += data[:room]
+        if len(data) > room:
+            self.cut = True
+            _settle(self.enough)
+
+    def process_exited(self) -> None:
+        _settle(self.exited)
+        _settle(self.enough)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        _settle(self.closed)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,42 +382,14 @@ def _command_name(args: Sequence[str]) -> str:
     return ""
 
 
-async def _read(stream: asyncio.StreamReader | None, cap: int, *, drain: bool = False) -> tuple[bytes, bool]:
-    """Up to ``cap`` bytes, and whether there were more; ``drain`` reads on to the end and forgets it."""
-    if stream is None:
-        return b"", False
-    parts: list[bytes] = []
-    size = 0
-    while chunk := await stream.read(256 * 1024):
-        if size < cap:
-            parts.append(chunk[: cap - size])
-        size += len(chunk)
-        if size > cap and not drain:
-            return b"".join(parts), True
-    return b"".join(parts), size > cap
-
-
-async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
-    if stream is None:
-        return
-    # git may end without reading all; its exit code and stderr then say why.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        stream.write(data)
-        await stream.drain()
-    stream.close()
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        await stream.wait_closed()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the whole group of ``process``: SIGTERM first, on which git removes its lock files."""
+async def _end(pid: int, collector: _Collector) -> None:
+    """End the whole group of a process: SIGTERM first, on which git removes its lock files."""
     try:
-        _signal(process.pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 2)
+        _signal(pid, signal.SIGTERM)
+        await asyncio.wait([collector.exited], timeout=2)
     finally:
-        _signal(process.pid, signal.SIGKILL)
-    await process.wait()
+        _signal(pid, signal.SIGKILL)
+    await asyncio.wait([collector.exited], timeout=5)
 
 
 def _signal(group: int, number: signal.Signals) -> None:

@@ -54,7 +54,7 @@ async def stage(at: GitAt, record: Record, head: str, *, submodules_as_files: bo
             raise GitCommandError("the index is cut short", where=str(index))
         return await _stage(at, record, submodules_as_files=submodules_as_files)
     except GitCommandError:
-        # Our own index is damaged, by a full disk or a crash of the machine. It is only a cache: made anew from the head.
+        # Our own index is damaged, by a full disk or a crash of the machine. It is only a cache of the head.
         index.unlink(missing_ok=True)
         await at.run("read-tree", head)
         return await _stage(at, record, submodules_as_files=submodules_as_files)

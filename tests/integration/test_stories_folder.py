@@ -121,9 +121,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_unicode_are_read(tmp_path: Path) -> None:
-    name = os.path.join(os.fsencode(tmp_path), b"A-1-\xff\n.md")
-    with open(name, "w") as file:
-        file.write(text("A-1"))
+    (tmp_path / os.fsdecode(b"A-1-\xff\n.md")).write_text(text("A-1"))
     [story] = read_folder(tmp_path).stories
     assert story.id == "A-1"
     assert "\n" not in story.path
@@ -245,7 +243,8 @@ def test_epics_in_one_yaml_file_with_a_dependency_on_a_milestone(tmp_path: Path)
     put(
         tmp_path,
         "plan.yaml",
-        "epics:\n- id: E-1\n  milestones:\n  - id: M-1\n    tasks:\n    - {id: T-1, title: a}\n    - {id: T-2, title: b}\n"
+        "epics:\n- id: E-1\n  milestones:\n"
+        "  - id: M-1\n    tasks:\n    - {id: T-1, title: a}\n    - {id: T-2, title: b}\n"
         "  - id: M-2\n    depends_on: M-1\n    tasks:\n    - {id: T-3, title: c}\n",
     )
     backlog = read_folder(tmp_path)

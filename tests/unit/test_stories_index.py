@@ -100,7 +100,19 @@ def test_sections_are_stories_with_their_bold_fields() -> None:
 
 
 def test_sections_of_a_plan_without_an_index_name_need_a_field() -> None:
-    source = "# Plan\n\n## ST-1: a step\ntext\n\n### T-1: a story\n**Status:** ready\n**Acceptance Criteria:** works\n\n## FR-2: no\n**Status:** x\n"
+    source = """
+        # Plan
+
+        ## ST-1: a step
+        text
+
+        ### T-1: a story
+        **Status:** ready
+        **Acceptance Criteria:** works
+
+        ## FR-2: no
+        **Status:** x
+        """
     stories, _ = read(source, "PLAN.md")
     assert [(story.id, story.acceptance_criteria) for story in stories] == [("T-1", ("works",))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -138,7 +139,7 @@ def test_order_and_cycles_agree(pairs: list[tuple[int, int]]) -> None:
     caught = {name for cycle in cycles(needs) for name in cycle.all}
     for cycle in cycles(needs):
         around = [*cycle.path, cycle.path[0]]
-        assert all(other in needs[name] for name, other in zip(around, around[1:], strict=False))
+        assert all(other in needs[name] for name, other in pairwise(around))
     if not caught:
         place = {name: number for number, name in enumerate(ordered)}
         assert all(place[other] < place[name] for name, names in needs.items() for other in names)

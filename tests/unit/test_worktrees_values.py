@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from auto_dev.gates.base import Change
 from auto_dev.worktrees import parse
 from auto_dev.worktrees.build import only
 from auto_dev.worktrees.collect import with_trailers
-from auto_dev.worktrees.git import Output, failure
+from auto_dev.worktrees.git import Identity, Output, failure
 from auto_dev.worktrees.layout import private_config
 from auto_dev.worktrees.names import branch_for, display_url, is_local, require_url, safe, story_ref
 from auto_dev.worktrees.provision import environment
@@ -148,7 +149,10 @@ def test_a_failure_is_one_clean_line() -> None:
     assert str(error) == "git diff-tree: bad object x. The repository is damaged: `git fsck` tells more."
 
 
-@given(st.text(), st.dictionaries(st.text(), st.text(), max_size=3))
+KEYS = st.text(min_size=1).filter(lambda key: key != "Story")
+
+
+@given(st.text(), st.dictionaries(KEYS, st.text(), max_size=3))
 def test_a_message_ends_in_its_trailers_whatever_an_agent_wrote(message: str, more: dict[str, str]) -> None:
     text = with_trailers(message, {"Story": "S-1\nRun: forged", **more})
     body, _, trailers = text.rstrip("\n").rpartition("\n\n")
@@ -158,8 +162,6 @@ def test_a_message_ends_in_its_trailers_whatever_an_agent_wrote(message: str, mo
 
 
 def test_values_in_a_private_config_are_quoted() -> None:
-    from auto_dev.worktrees.git import Identity
-
     text = private_config("sha256", Identity('A "B" \\', "a@b"))
     assert 'name = "A \\"B\\" \\\\"' in text
     assert "objectFormat = sha256" in text
@@ -169,8 +171,6 @@ def test_a_pattern_matches_its_path_alone() -> None:
     assert only("a b/*.[x]") == "/a\\ b/\\*.\\[x\\]"
 
 
-def test_ports_are_numbered_from_one(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from pathlib import Path
-
+def test_ports_are_numbered_from_one() -> None:
     env = environment(Path("/run"), [5001, 5002])
     assert (env["AUTO_DEV_PORT_1"], env["AUTO_DEV_PORT_2"], env["TMPDIR"]) == ("5001", "5002", "/run/tmp")
