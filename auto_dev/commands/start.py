@@ -15,7 +15,7 @@ from auto_dev.commands import output
 from auto_dev.commands.here import Here, here
 from auto_dev.config import Config
 from auto_dev.daemon import instance
-from auto_dev.daemon.checkout import warnings_about
+from auto_dev.daemon.checkout import read_stories, warnings_about
 from auto_dev.daemon.clock import now
 from auto_dev.daemon.compose import Checked, check, daemon, new_daemon_id, with_signals
 from auto_dev.daemon.settings import Settings
@@ -77,7 +77,7 @@ async def start(flags: Flags) -> ExitCode:
         sandbox=flags.sandbox,
     )
     checked = await preflight(settings)
-    found = await asyncio.to_thread(_read, folder)
+    found = await asyncio.to_thread(read_stories, place.root, folder)
     _say_warnings(checked, found, flags)
     place.place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     return await _start(flags, place, settings, checked, found)
@@ -116,12 +116,6 @@ def story_folder(place: Here, given: Path | None) -> Path:
     if place.config.project.stories:
         return (place.root / place.config.project.stories).resolve()
     raise UsageError("which folder holds the stories?", mend="`auto-dev start DIR`, or set stories in [project].")
-
-
-def _read(folder: Path) -> Backlog:
-    from auto_dev.stories.reader import read_folder
-
-    return read_folder(folder)
 
 
 async def preflight(settings: Settings) -> Checked:
@@ -275,7 +269,7 @@ async def run_one(story: str, folder: Path | None, *, sandbox: bool) -> ExitCode
         project_id=place.project_id, root=place.root, folder=target, state_home=place.home, once=True, sandbox=sandbox
     )
     checked = await preflight(settings)
-    found = await asyncio.to_thread(_read, target)
+    found = await asyncio.to_thread(read_stories, place.root, target)
     wanted = next((s for s in found.stories if s.id.lower() == story.lower()), None)
     if wanted is None:
         raise UsageError(f"there is no story {story!r} in {target}", mend="`auto-dev stories list DIR` shows them.")

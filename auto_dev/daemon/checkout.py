@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from auto_dev.config import Config
+from auto_dev.stories.model import Backlog
+from auto_dev.stories.reader import read_folder
 from auto_dev.worktrees.git import Git
 from auto_dev.worktrees.repository import UserRepository, inspect
 
@@ -12,6 +14,17 @@ from auto_dev.worktrees.repository import UserRepository, inspect
 def git_of(home: Path) -> Git:
     """The hardened git, with an empty home folder of its own."""
     return Git(home / "git-home")
+
+
+def read_stories(root: Path, folder: Path) -> Backlog:
+    """The stories of ``folder``; their paths are relative to the repository where the folder lies inside it."""
+    found = read_folder(folder)
+    if not folder.is_relative_to(root):
+        return found
+    prefix = folder.relative_to(root)
+    stories = tuple(story.model_copy(update={"path": str(prefix / story.path)}) for story in found.stories)
+    problems = tuple(problem.model_copy(update={"path": str(prefix / problem.path)}) for problem in found.problems)
+    return found.model_copy(update={"stories": stories, "problems": problems})
 
 
 async def look(root: Path, home: Path, config: Config) -> UserRepository:

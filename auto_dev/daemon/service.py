@@ -18,6 +18,7 @@ from auto_dev import config as configuration
 from auto_dev.budget.limits import BudgetLimits
 from auto_dev.config import Config
 from auto_dev.daemon import digest
+from auto_dev.daemon.checkout import read_stories
 from auto_dev.daemon.outcome import Outlook, exit_code, outlook
 from auto_dev.daemon.runner import Runner
 from auto_dev.daemon.scheduler import OPERATOR, STOPPED, Idle, Scheduler, window_opens
@@ -30,7 +31,6 @@ from auto_dev.processes import sweep
 from auto_dev.store import backlog, leases, runs
 from auto_dev.store.events import QUERIES, emit
 from auto_dev.stories.fingerprint import fingerprint
-from auto_dev.stories.reader import read_folder
 
 log = logging.getLogger(__name__)
 
@@ -305,7 +305,7 @@ class Daemon:
 
 async def sync_stories(services: Services, folder: Path) -> list[str]:
     """Bring the rows in step with the story folder; returns the ids that it holds."""
-    found = await asyncio.to_thread(read_folder, folder)
+    found = await asyncio.to_thread(read_stories, services.place.root, folder)
     digests = {story.id: fingerprint(story) for story in found.stories}
     async with services.db.transaction() as conn:
         await backlog.sync(conn, services.place.id, found, digests, services.dependencies == "stacked")

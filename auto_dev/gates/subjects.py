@@ -30,21 +30,20 @@ _LIMIT: Final = 1_000_000
 class Subjects:
     """What left the source: ``names`` that are defined nowhere any more, ``modules`` whose file is gone.
 
-    ``ordered``: the story speaks of a removal. Only then does a test that goes with its subject need no repair; an
-    agent that deletes a feature to be rid of its test has no such story.
+    Both are empty unless the story speaks of a removal. Only then does a test that goes with its subject need no
+    repair; an agent that deletes a feature to be rid of its test has no such story.
     """
 
-    names: frozenset[str]
-    modules: frozenset[str]
-    ordered: bool
+    names: frozenset[str] = frozenset()
+    modules: frozenset[str] = frozenset()
 
     def gone_by_order(self, case: Case) -> bool:
         """Whether the story asked for the removal of something that the test uses."""
-        return self.ordered and not self.names.isdisjoint(case.words)
+        return not self.names.isdisjoint(case.words)
 
     def file_gone_by_order(self, path: str, source: bytes) -> bool:
         """Whether the story asked for the removal of the module that the test file at ``path`` tests."""
-        if not self.ordered:
+        if not self.names and not self.modules:
             return False
         stem = posixpath.basename(path).rsplit(".", 1)[0]
         if _AFFIX.sub("", stem) in self.modules:
@@ -61,7 +60,7 @@ def read_subjects(story: Story, files: Iterable[tuple[str, bytes | None, bytes |
     """What the changed ``files`` (path on the base, before, after) define no longer. Pure."""
     words = " ".join((story.title, story.goal, *story.acceptance_criteria, *story.context, story.body[:20_000]))
     if not _REMOVAL.search(words):
-        return Subjects(frozenset(), frozenset(), ordered=False)
+        return Subjects()
     before: set[str] = set()
     after: set[str] = set()
     modules: set[str] = set()
@@ -74,7 +73,7 @@ def read_subjects(story: Story, files: Iterable[tuple[str, bytes | None, bytes |
         before |= _defined(old)
         if old is not None and new is None:
             modules.add(posixpath.basename(path).rsplit(".", 1)[0])
-    return Subjects(frozenset(before - after), frozenset(modules), ordered=True)
+    return Subjects(frozenset(before - after), frozenset(modules))
 
 
 def _defined(source: bytes | None) -> set[str]:

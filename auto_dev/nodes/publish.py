@@ -17,7 +17,7 @@ from auto_dev.forge.body import (
 )
 from auto_dev.forge.local import LocalForge
 from auto_dev.forge.risk import FileFact
-from auto_dev.model import DecisionStatus, Phase, PullState
+from auto_dev.model import DecisionStatus, FileStatus, Phase, PullState
 from auto_dev.nodes.commands import outcome_from
 from auto_dev.nodes.context import RunContext, RunPausedError
 from auto_dev.nodes.state import PROCEED, StoryState
@@ -25,6 +25,8 @@ from auto_dev.nodes.turn import report_of
 from auto_dev.report import Report
 from auto_dev.store import decisions, runs
 from auto_dev.store.events import QUERIES, emit
+from auto_dev.stories.writeback import with_status
+from auto_dev.worktrees.edit import commit_file
 from auto_dev.worktrees.push import push
 from auto_dev.worktrees.transport import Remote, RemoteError
 
@@ -35,7 +37,7 @@ FORGE_PAUSE = timedelta(minutes=5)
 async def publish(state: StoryState, context: RunContext) -> StoryState:
     """Push, then find or create the draft. Every effect is looked for before it is made, so the node may repeat."""
     services = context.services
-    head = state["head_sha"]
+    head = await with_status_written(context, state["head_sha"])
     if services.repository.push is not None:
         await push_patiently(context, head, services.repository.push)
         async with context.write() as conn:
@@ -77,7 +79,24 @@ async def publish(state: StoryState, context: RunContext) -> StoryState:
         await emit(
             conn, context.project, "PULL_REQUEST_READY", story=context.story.id, run=context.run_id, url=pull.url
         )
-    return {"route": PROCEED}
+    return {"route": PROCEED, "head_sha": head}
+
+
+async def with_status_written(context: RunContext, head: str) -> str:
+    """The branch's head, with ``status: done`` in the story's file where the project wants that."""
+    path = context.story.path
+    if not context.policy.project.write_back:
+        return head
+    tip = await context.services.worktrees.history.resolve(f"refs/heads/{context.branch}") or head
+    content = await context.services.worktrees.history.read(tip, path)
+    if content is None:
+        return tip  # a story that is not part of the repository, or whose file the work removed
+    changed = with_status(content.decode("utf-8", "surrogateescape"), FileStatus.DONE)
+    if changed is None or changed.encode("utf-8", "surrogateescape") == content:
+        return tip
+    message = f"{context.story.id}: status done\n\nStory: {context.story.id}\nRun: {context.run_id}\n"
+    data = changed.encode("utf-8", "surrogateescape")
+    return await commit_file(context.services.mirror, context.branch, tip, path, data, message)
 
 
 async def push_patiently(context: RunContext, head: str, remote: Remote) -> None:

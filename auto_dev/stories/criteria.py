@@ -129,9 +129,16 @@ class _Reader:
 
 
 def of_lines(lines: Sequence[str]) -> list[str]:
-    """All criteria in the lines of a section; its paragraphs count when there is nothing else."""
+    """All criteria in the lines of a section; its paragraphs, then its code, count when there is nothing else."""
+    found = _gathered(lines, markdown.mask(lines))
+    if not found and any("```" in line or "~~~" in line for line in lines):
+        bare = [line for line in lines if not markdown.FENCE.match(line)]
+        found = _gathered(bare, [False] * len(bare))
+    return found
+
+
+def _gathered(lines: Sequence[str], code: Sequence[bool]) -> list[str]:
     reader = _Reader()
-    code = markdown.mask(lines)
     index = 0
     while index < len(lines):
         line = lines[index]
@@ -157,8 +164,9 @@ def _line(reader: _Reader, raw: str) -> None:
     line = re.sub(r"^\s{0,3}(?:>\s?)+", "", raw)
     stripped = line.strip()
     column = bullets.width(line)
-    if not stripped or markdown.is_rule(line):
-        if reader.kind == "text" or markdown.is_rule(line):
+    rule = markdown.is_rule(line) or markdown.is_underline(line)
+    if not stripped or rule:
+        if reader.kind == "text" or rule:
             reader.close()
         return
     heading = re.match(r"#{1,6}\s+(.*)", stripped)
@@ -246,13 +254,13 @@ def _bare(line: str) -> str:
 
 def _hidden(reader: _Reader, lines: Sequence[str], code: Sequence[bool], start: int) -> int:
     """A code block or comment: scenarios in it are criteria, code belongs to the item that it follows."""
+    if lines[start].lstrip().startswith("<!--"):
+        return next((index + 1 for index in range(start, len(lines)) if "-->" in lines[index]), len(lines))
     end = start
     while end < len(lines) and code[end]:
         end += 1
         if end < len(lines) and markdown.FENCE.match(lines[end - 1]) and end - start > 1:
             break
-    if lines[start].lstrip().startswith("<!--"):
-        return max(end, start + 1)
     inner = lines[start + 1 : end - 1]
     if any(re.match(r"\s*(?:scenario|given)\b", line, re.IGNORECASE) for line in inner):
         reader.close()

@@ -13,7 +13,7 @@ from auto_dev.stories.yamltree import Node, Scalar, Seq
 
 FENCE = re.compile(r"\s*(?:[-*+]\s+)?(`{3,}|~{3,})([^`]*)$")
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*)$")
-_UNDERLINE = re.compile(r" {0,3}=+\s*$")
+_UNDERLINE = re.compile(r" {0,3}(?:=+|-{2,})\s*$")
 # "**Depends On:** A" and "**Depends On**: A", also as a list item.
 BOLD_FIELD = re.compile(
     r"\s*(?:[-*+>]\s+)?(?:\*\*|__)([^*_:\n]{1,60}?)\s*(?::\s*(?:\*\*|__)|(?:\*\*|__)\s*:)[ \t]*(.*)$"
@@ -98,8 +98,8 @@ def _headings(lines: Sequence[str], code: Sequence[bool]) -> list[Heading]:
         match = _HEADING.match(line)
         if match:
             found.append((len(match[1]), match[2].strip().rstrip("#").rstrip(), index))
-        elif index and _UNDERLINE.match(line) and lines[index - 1].strip() and not code[index - 1]:
-            found.append((1, lines[index - 1].strip(), index))
+        elif index and _UNDERLINE.match(line) and not code[index - 1] and _is_title(lines, index - 1):
+            found.append((1 if "=" in line else 2, lines[index - 1].strip(), index - 1))
     ends = [len(lines)] * len(found)
     open_: list[int] = []
     for position, (level, _, at) in enumerate(found):
@@ -107,6 +107,18 @@ def _headings(lines: Sequence[str], code: Sequence[bool]) -> list[Heading]:
             ends[open_.pop()] = at
         open_.append(position)
     return [Heading(level, text, at, end) for (level, text, at), end in zip(found, ends, strict=True)]
+
+
+def _is_title(lines: Sequence[str], index: int) -> bool:
+    """Whether a line that is underlined is a heading: people also put a rule right below a field or a list."""
+    line = lines[index]
+    if not line.strip() or (index and lines[index - 1].strip()) or line.lstrip().startswith(("#", ">", "|", "<")):
+        return False
+    return bullets.bullet(line) is None and not BOLD_FIELD.match(line) and not _RULE.match(line)
+
+
+def is_underline(line: str) -> bool:
+    return bool(_UNDERLINE.match(line))
 
 
 def label(text: str) -> str:
@@ -216,7 +228,7 @@ def paragraph(lines: Sequence[str]) -> str:
     for line in lines:
         if _HEADING.match(line) or (told and not line.strip()):
             break
-        if line.strip() and not line.lstrip().startswith("<!--"):
+        if line.strip() and not line.lstrip().startswith("<!--") and not is_underline(line):
             told.append(line.strip().lstrip("> "))
     return " ".join(" ".join(told).split())
 

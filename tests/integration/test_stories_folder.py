@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -257,4 +258,24 @@ def test_a_chain_of_a_thousand_files_is_read_whole(tmp_path: Path) -> None:
         put(tmp_path, f"S-{number}", text(f"S-{number}", f"depends_on: [S-{number - 1}]" if number else "tags: [x]"))
     backlog = read_folder(tmp_path)
     assert len(backlog.stories) == 1000
+    assert backlog.problems == ()
+
+
+def test_the_examples_of_the_users_page_are_read_as_it_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "stories.md").read_text("utf-8")
+    blocks = re.findall(r"^```(markdown|yaml)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert [kind for kind, _ in blocks] == ["markdown", "markdown", "yaml"]
+    put(tmp_path, "AUTH-2", blocks[0][1])
+    put(tmp_path, "stories.index", blocks[1][1])
+    put(tmp_path, "epics.yaml", blocks[2][1])
+    put(tmp_path, "AUTH-1", text("AUTH-1", "status: done"))
+    backlog = read_folder(tmp_path)
+    stories = by_id(backlog)
+    assert sorted(stories) == ["AUTH-1", "AUTH-2", "AUTH-3", "AUTH-4"]
+    assert stories["AUTH-2"].acceptance_criteria[0] == "POST /login: answers 200 with a session cookie"
+    assert (stories["AUTH-3"].depends_on, stories["AUTH-3"].acceptance_criteria) == (
+        ("AUTH-2",),
+        ("The session is gone",),
+    )
+    assert (stories["AUTH-4"].priority, stories["AUTH-4"].depends_on) == (2, ("AUTH-2",))
     assert backlog.problems == ()

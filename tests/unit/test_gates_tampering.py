@@ -33,6 +33,7 @@ def judge(
     goal: str = "",
     renames: Mapping[str, str] | None = None,
     commands: tuple[str, ...] = (),
+    links: tuple[str, ...] = (),
 ) -> Judgement:
     """The gate's judgement of the step from the files ``before`` to the files ``after``; ``renames``: new → old."""
     old = {path: _bytes(text) for path, text in before.items()}
@@ -40,7 +41,9 @@ def judge(
     moved = dict(renames or {})
     changes = [Change(path, "R", 1, 1, old_path=moved[path]) for path in new if path in moved]
     changes += [Change(path, "A", 1, 0) for path in new if path not in old and path not in moved]
-    changes += [Change(path, "M", 1, 1) for path in new if path in old and old[path] != new[path]]
+    modes = {path: "120000" for path in links}
+    edited = [path for path in new if path in old and old[path] != new[path]]
+    changes += [Change(path, "M", 1, 1, mode=modes.get(path, "100644")) for path in edited]
     changes += [
         Change(path, "D", 0, 1, mode="000000") for path in old if path not in new and path not in moved.values()
     ]
@@ -657,9 +660,27 @@ def test_a_renamed_test_file_passes_but_not_under_a_name_that_no_runner_takes() 
     assert "renamed to tests/old_a.py" in lost.reason
 
 
+def test_a_test_of_the_same_name_elsewhere_that_tests_something_else_is_no_move() -> None:
+    before = "def test_a():\n    assert pay(5, currency='EUR') == 'paid'\n"
+    other = "def test_a():\n    assert greet(name='you') == 'hello'\n"
+    assert judge({"tests/test_a.py": before}, {"tests/test_b.py": other}).route is Route.REPAIR
+
+
+def test_a_longer_test_stands_in_for_no_more_tests_than_it_has_assertions() -> None:
+    before = "".join(f"def test_{n}():\n    assert add({n}, 1) == {n + 1}\n" for n in range(3))
+    one_row = "@pytest.mark.parametrize('a,b', [(0, 1)])\ndef test_add(a, b):\n    assert add(a, 1) == b\n"
+    judgement = judge({"tests/test_a.py": before}, {"tests/test_a.py": one_row})
+    assert len(judgement.evidence) == 2, judgement
+
+
+def test_a_test_file_replaced_by_a_link_has_lost_its_tests() -> None:
+    judgement = judge({"tests/test_a.py": PY}, {"tests/test_a.py": "../elsewhere"}, links=("tests/test_a.py",))
+    assert "test removed" in judgement.reason
+
+
 def test_another_test_of_the_same_size_is_no_replacement() -> None:
     before = "def test_a():\n    assert pay(5) == 'paid'\n"
-    after = "def test_b():\n    assert greet('you') == 'hello'\n"
+    after = "def test_b():\n    assert pay('you') == 'hello'\n"
     assert judge({"tests/test_a.py": before}, {"tests/test_a.py": after}).route is Route.REPAIR
 
 

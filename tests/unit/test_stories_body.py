@@ -37,6 +37,7 @@ def criteria(body: str) -> list[str]:
         "**AC:**",
         "Acceptance criteria:",
         "Acceptance Criteria\n===================",
+        "Acceptance Criteria\n---",
         "<summary>Acceptance Criteria</summary>",
         "## Definition of Done",
         "**DoD:**",
@@ -204,6 +205,16 @@ def test_code_hides_headings_but_an_unclosed_fence_hides_nothing() -> None:
     assert criteria("```\n## Acceptance Criteria\n- no\n```\n## AC\n- yes\n") == ["yes"]
     assert criteria("```\n## AC\n- yes\n") == ["yes"]
     assert criteria("<!-- never closed\n## AC\n- yes\n") == ["yes"]
+
+
+def test_criteria_that_stand_in_a_code_block_count_when_there_are_no_others() -> None:
+    assert criteria("## AC\n```\n- [ ] a\n- [ ] b\n```\n") == ["a", "b"]
+    assert criteria("## AC\n- a\n```\n- [ ] b\n```\n") == ["a"]
+    assert criteria("## AC\n<!-- x -->\n```gherkin\nScenario: S\nThen t\n```\n") == ["Scenario: S Then t"]
+
+
+def test_a_rule_below_a_list_or_field_is_no_heading() -> None:
+    assert criteria("## AC\n- a\n---\n\nb is prose\n\n**X:** y\n---\n- c\n") == ["a", "c"]
 
 
 def test_several_sections_are_all_read() -> None:
