@@ -47,6 +47,11 @@ def of_document(doc: markdown.Document) -> list[str]:
     return []
 
 
+def announced(doc: markdown.Document) -> bool:
+    """Whether the document really speaks of acceptance criteria, not only of success or being done."""
+    return bool(_sections(doc, 0))
+
+
 def is_heading(text: str) -> bool:
     """Whether a heading or bold label announces acceptance criteria."""
     return _family(text) == 0

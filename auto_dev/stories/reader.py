@@ -6,7 +6,7 @@ import codecs
 from pathlib import Path, PurePosixPath
 
 from auto_dev import text as texts
-from auto_dev.stories import body, build, check, epics, frontmatter, ids, index, keys, merge, status, walk
+from auto_dev.stories import body, build, check, criteria, epics, frontmatter, ids, index, keys, merge, status, walk
 from auto_dev.stories.found import Found, Origin, Reading
 from auto_dev.stories.frontmatter import Field, Front
 from auto_dev.stories.model import Backlog, Problem, Story
@@ -122,7 +122,8 @@ def _unnamed(path: str, front: Front, told: body.Body, named: str) -> Reading:
         return _story(path, front, told, told.heading_id)
     if named and (sure or hints or telling & {"status", "title"}):
         return _story(path, front, told, named)
-    if number and (sure or {"status", "title"} <= telling):
+    # A number before a name is common: documents of a series have it too, and criteria of success.
+    if number and (telling & keys.TELLING or {"status", "title"} <= telling or criteria.announced(told.document)):
         return _story(path, front, told, number)
     if telling & keys.TELLING or _type(front) in keys.STORY_TYPES:
         return _without_id(path, front, told)

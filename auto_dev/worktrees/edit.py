@@ -1,4 +1,4 @@
-"""A commit that changes one file, made in the mirror: no worktree, hence nothing that an agent could be in the way of."""
+"""A commit that changes one file, made in the mirror: no worktree that an agent touched is involved."""
 
 from __future__ import annotations
 

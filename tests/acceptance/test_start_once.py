@@ -8,6 +8,14 @@ import pytest
 
 pytestmark = pytest.mark.acceptance
 
+CONFIG = """
+[project]
+write_back = true
+[agent]
+kind = "command"
+command = ["./agent.sh"]
+"""
+
 
 def test_good_stories_become_stacked_branches_and_bad_ones_ask(make_world) -> None:  # type: ignore[no-untyped-def]
     bad = {"BROKEN-1": [], "MUTE-1": [], "EMPTY-1": [], "WAITS-1": ["BROKEN-1"]}
@@ -31,6 +39,17 @@ def test_good_stories_become_stacked_branches_and_bad_ones_ask(make_world) -> No
     assert all(2 <= len(decision["options"]) <= 5 for decision in asked)
     # The agent got its repair attempts with the evidence before a person was asked, and no more than those.
     assert 2 <= world.ledger.read_text().split("\n").count("BROKEN-1 implement") <= 3
+
+
+def test_the_pull_request_carries_the_status_where_the_project_wants_that(make_world) -> None:  # type: ignore[no-untyped-def]
+    world = make_world({"A-1": [], "A-2": ["A-1"]}, config=CONFIG)
+    code, out = world.once()
+    assert code == 0, out
+    for story in ("A-1", "A-2"):
+        text = world.git("show", f"auto-dev/{story}:plans/{story}.md", cwd=world.remote)
+        assert "\nstatus: done\n" in text
+    assert "\nstatus: ready\n" in world.git("show", "main:plans/A-1.md", cwd=world.remote)
+    assert "\nstatus: ready\n" in (world.repo / "plans" / "A-1.md").read_text()
 
 
 def snapshot(repo: Path) -> dict[str, bytes]:

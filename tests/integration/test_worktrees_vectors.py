@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -429,7 +430,6 @@ async def test_no_host_operation_runs_what_was_planted(ground: Ground, name: str
 
 async def test_the_canaries_are_live(ground: Ground) -> None:
     """Plain git in the worktree, as a careless host would run it, sets off what the test above proves silent."""
-    tree = ground.worktree.path
     live = set()
     for name in ("hooks_in_the_git_dir", "hooks_path", "fsmonitor", "clean_and_smudge_filters", "textconv",
                  "diff_external", "signing_program", "editors", "aliases", "include_path"):  # fmt: skip
@@ -438,8 +438,10 @@ async def test_the_canaries_are_live(ground: Ground) -> None:
         change(fresh.worktree)
         VECTORS[name](fresh, ground.canary(name))
         for arguments in (["status"], ["diff"], ["add", "-A"], ["commit", "-m", "x"], ["commit", "--amend"], ["fetch"]):
+            plain = ["git", *arguments]
+            env = {**os.environ, "EDITOR": "true"}
             subprocess.run(
-                ["git", *arguments], cwd=tree, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=20
+                plain, cwd=tree, env=env, capture_output=True, stdin=subprocess.DEVNULL, timeout=20, check=False
             )
         if (ground.fired / name).exists():
             live.add(name)
