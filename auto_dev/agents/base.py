@@ -5,7 +5,7 @@ Its word is a claim. The result says how its process ended; what it did is read 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -111,4 +111,4 @@ class AgentRunner(Protocol):
 
     name: str
 
-    def run(self, task: AgentTask) -> AsyncIterator[Progress | AgentResult]: ...
+    def run(self, task: AgentTask) -> AsyncGenerator[Progress | AgentResult, None]: ...

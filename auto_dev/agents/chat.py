@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -55,7 +55,7 @@ class ChatAgent:
         self._clock = clock
         self._delays = tuple(delays)
 
-    def run(self, task: AgentTask) -> AsyncIterator[Progress | AgentResult]:
+    def run(self, task: AgentTask) -> AsyncGenerator[Progress | AgentResult, None]:
         async def work(emit: Emit) -> AgentResult:
             try:
                 spec = model_spec(task.config, self._secrets)

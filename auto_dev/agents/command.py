@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +29,7 @@ class CommandAgent:
 
     name = "command"
 
-    def run(self, task: AgentTask) -> AsyncIterator[Progress | AgentResult]:
+    def run(self, task: AgentTask) -> AsyncGenerator[Progress | AgentResult, None]:
         async def work(emit: Emit) -> AgentResult:
             try:
                 argv = resolve_command(task.config.command, task.project_root, task.env)

@@ -5,7 +5,7 @@ Only the model's words are old. What the tools do, what git sees, what the gates
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 
 from auto_dev.agents.base import AgentResult, AgentTask, Outcome, Progress
@@ -26,7 +26,7 @@ class ReplayAgent:
         self._clock = clock
         self._delays = tuple(delays)
 
-    def run(self, task: AgentTask) -> AsyncIterator[Progress | AgentResult]:
+    def run(self, task: AgentTask) -> AsyncGenerator[Progress | AgentResult, None]:
         async def work(emit: Emit) -> AgentResult:
             try:
                 folder = task.project_root / (task.config.recording or "")

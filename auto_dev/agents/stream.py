@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from auto_dev.agents.base import AgentResult, Progress
@@ -12,7 +12,7 @@ from auto_dev.agents.base import AgentResult, Progress
 Emit = Callable[[Progress], None]
 
 
-async def stream(work: Callable[[Emit], Awaitable[AgentResult]]) -> AsyncIterator[Progress | AgentResult]:
+async def stream(work: Callable[[Emit], Awaitable[AgentResult]]) -> AsyncGenerator[Progress | AgentResult, None]:
     """Run ``work`` and yield what it emits, then its result. Whoever stops listening ends it, to its last process.
 
     The work runs in an empty context: an agent inside a graph's node must inherit neither that graph's checkpointer

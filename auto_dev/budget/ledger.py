@@ -33,8 +33,6 @@ from auto_dev.budget.limits import (
     checked_amount,
     refusal,
 )
-from auto_dev.budget.meter import RunMeter
-from auto_dev.budget.prices import PriceTable
 from auto_dev.budget.windows import next_reset
 from auto_dev.errors import BudgetError
 from auto_dev.model import Scope
@@ -68,19 +66,6 @@ class Ledger:
         self._clock = clock
 
     # -- requests
-
-    def meter(
-        self,
-        run_id: str,
-        story_id: str,
-        limits: BudgetLimits,
-        prices: PriceTable,
-        *,
-        on_alert: OnAlert | None = None,
-        wait_s: float = WAIT_S,
-    ) -> RunMeter:
-        """The meter of one run's requests; a request that does not fit waits up to ``wait_s`` seconds for room."""
-        return RunMeter(self, run_id, story_id, limits, prices, on_alert, wait_s)
 
     async def enter(self, run_id: str, story_id: str, limits: BudgetLimits, *, floor_microusd: int = CENT) -> int:
         """Let a run start something that spends, or raise BudgetExceededError when a scope has nothing left.

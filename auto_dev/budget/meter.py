@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from auto_dev.budget.ledger import WAIT_S, Ledger
 from auto_dev.budget.limits import BudgetLimits, OnAlert
 from auto_dev.budget.prices import PriceTable, TokenUsage
 from auto_dev.errors import BudgetError
 
-if TYPE_CHECKING:
-    from auto_dev.budget.ledger import Ledger
-
 
 class RunMeter:
-    """Meters the requests of one run. Made by ``Ledger.meter``; fits the Meter that agents are given."""
+    """Meters the requests of one run; fits the Meter that agents are given.
+
+    A request that does not fit waits up to ``wait_s`` seconds for room.
+    """
 
     def __init__(
         self,
@@ -23,8 +23,8 @@ class RunMeter:
         story_id: str,
         limits: BudgetLimits,
         prices: PriceTable,
-        on_alert: OnAlert | None,
-        wait_s: float,
+        on_alert: OnAlert | None = None,
+        wait_s: float = WAIT_S,
     ) -> None:
         self._ledger = ledger
         self._run_id = run_id

@@ -18,6 +18,7 @@ from auto_dev.agents.base import AgentRunner, Meter
 from auto_dev.agents.environment import agent_env
 from auto_dev.budget.ledger import Ledger
 from auto_dev.budget.limits import Alert, BudgetLimits
+from auto_dev.budget.meter import RunMeter
 from auto_dev.budget.prices import PriceTable
 from auto_dev.config import Config
 from auto_dev.errors import AutoDevError
@@ -157,8 +158,9 @@ class RunContext:
 
     def meter(self) -> Meter:
         """Reserves and books this run's model requests."""
-        return self.services.ledger.meter(
-            self.run_id, self.story.id, self.limits(), self.services.prices(self.policy), on_alert=self._alert
+        services = self.services
+        return RunMeter(
+            services.ledger, self.run_id, self.story.id, self.limits(), services.prices(self.policy), self._alert
         )
 
     async def _alert(self, conn: Connection, alert: Alert) -> None:

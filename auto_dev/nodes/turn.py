@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,15 @@ async def _watch(context: RunContext, task: AgentTask) -> AgentResult:
     runner = context.services.make_agent(context.policy)
     activity = context.path("activity.jsonl")
     result: AgentResult | None = None
+    # Closed at once when the loop is left by an error: the agent's tree must not wait for the garbage collector.
     with activity.open("a", encoding="utf-8") as file:
-        async for event in runner.run(task):
-            if isinstance(event, Progress):
-                file.write(json.dumps({"kind": event.kind, "text": event.text}, ensure_ascii=False) + "\n")
-                file.flush()
-            else:
-                result = event
+        async with aclosing(runner.run(task)) as events:
+            async for event in events:
+                if isinstance(event, Progress):
+                    file.write(json.dumps({"kind": event.kind, "text": event.text}, ensure_ascii=False) + "\n")
+                    file.flush()
+                else:
+                    result = event
     if result is None:
         raise AgentError("the agent ended without a result", where=runner.name)
     return result

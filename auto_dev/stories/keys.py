@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _NAMES: Final[dict[str, str]] = {
@@ -76,6 +77,7 @@ _OTHER_TYPES: Final = (
 OTHER_TYPES: Final = frozenset(_OTHER_TYPES.split())
 
 
+@lru_cache(maxsize=2048)
 def snake(name: str) -> str:
     """``Depends On``, ``dependsOn``, ``depends-on`` → ``depends_on``."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())

@@ -72,7 +72,7 @@ class _Frame:
 
 
 def parse(source: str, first_line: int = 1) -> list[Node]:
-    """The documents in ``source``, whose first line is line ``first_line`` of its file. Raises TreeError."""
+    """The documents in ``source`` (cleaned), whose first line is line ``first_line`` of its file. Raises TreeError."""
     try:
         return _Composer(first_line).compose(source)
     except yaml.YAMLError as error:
@@ -101,7 +101,9 @@ class _Composer:
             elif isinstance(event, yaml.ScalarEvent):
                 self._tag(event.tag, line)
                 plain = not event.style and event.implicit[0]
-                self._add(Scalar(texts.clean(event.value), line, plain), 1, 0, event.anchor)
+                # Only an escape can bring back what was cleaned from the source.
+                text = texts.clean(event.value) if event.style == '"' else event.value
+                self._add(Scalar(text, line, plain), 1, 0, event.anchor)
             elif isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
                 self._tag(event.tag, line)
                 self._open(_Frame(isinstance(event, yaml.MappingStartEvent), line, event.anchor))

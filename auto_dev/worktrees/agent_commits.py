@@ -15,7 +15,7 @@ from typing import Protocol
 
 from auto_dev.errors import GitError
 from auto_dev.text import line
-from auto_dev.worktrees.folders import delete, free_name, is_plain_folder, scratch
+from auto_dev.worktrees.folders import delete, free_name, is_plain_folder, open_up, scratch
 from auto_dev.worktrees.git import Git, GitAt
 from auto_dev.worktrees.layout import AgentRefs, PrivateSpec, Record, make_private_dir, read_agent_refs
 from auto_dev.worktrees.names import HEADS, salvage_prefix
@@ -97,6 +97,9 @@ async def bring_back(at: GitAt, story: Story, places: Places, run: AgentGit) -> 
     brought = Brought(story.head, story.tree)
     for number, git_dir in enumerate(places.git_dirs):
         refs = read_agent_refs(git_dir)
+        if refs.head is None:
+            open_up(git_dir)
+            refs = read_agent_refs(git_dir)
         unmoved = refs.branch == record.branch and refs.head == story.head and refs.tips <= {story.head, *record.known}
         if number == 0 and unmoved:
             continue
@@ -135,6 +138,8 @@ def _keep(git_dir: Path, wrecks: Path) -> Path | None:
 async def _fetch(at: GitAt, story: Story, git_dir: Path, refs: AgentRefs, room: Path, run: AgentGit) -> dict[str, str]:
     """Make every tip of ``refs`` that is a commit present in the mirror: tip → its tree. Raises GitError."""
     wanted = sorted(refs.tips)
+    if refs.branch == story.record.branch and refs.head is None:
+        raise GitError("its story branch is gone")
     if len(wanted) > _MOST_TIPS:
         raise GitError(f"it has {len(wanted)} branches")
     present = await _trees(at, wanted)

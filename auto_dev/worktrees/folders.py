@@ -65,10 +65,15 @@ def require_plain_folder(path: Path) -> None:
         raise GitError(f"the worktree {what}", where=str(path))
 
 
+def enter(folder: Path) -> None:
+    """Make sure that the owner may enter ``folder`` itself."""
+    if is_plain_folder(folder) and (mode := stat.S_IMODE(folder.lstat().st_mode)) & 0o700 != 0o700:
+        folder.chmod(mode | 0o700)
+
+
 def open_up(folder: Path) -> None:
     """Give the owner access to all folders and files under ``folder``: an agent may have taken it away."""
-    with contextlib.suppress(OSError):
-        folder.chmod(stat.S_IMODE(folder.lstat().st_mode) | 0o700)
+    enter(folder)
     for entry in _walk(folder, unlock=True):
         if entry.is_file(follow_symlinks=False):
             mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)

@@ -255,6 +255,8 @@ class Git:
             if cwd is not None and not cwd.is_dir():
                 raise GitError("the folder is missing", where=str(cwd)) from None
             raise GitError("git is not installed", mend="Install git and put it on the PATH.") from None
+        except PermissionError as error:
+            raise GitError("access is denied", where=str(error.filename or cwd), mend="Check who owns it.") from None
         name = _command_name(argv[1:])
         try:
             if stdin and isinstance(pipe := transport.get_pipe_transport(0), asyncio.WriteTransport):

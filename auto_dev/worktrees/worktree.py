@@ -16,7 +16,7 @@ from auto_dev.worktrees import build, collect
 from auto_dev.worktrees.agent_commits import AgentGit, unsandboxed
 from auto_dev.worktrees.checkout import CHECKOUTS, clean_checkout
 from auto_dev.worktrees.collect import Collected
-from auto_dev.worktrees.folders import is_plain_folder, locked, sweep
+from auto_dev.worktrees.folders import enter, is_plain_folder, locked, sweep
 from auto_dev.worktrees.git import GitAt
 from auto_dev.worktrees.history import History
 from auto_dev.worktrees.layout import Record, State, read_record, write_record
@@ -200,5 +200,6 @@ class Worktrees:
             stale = [worktree.git_dir / "index.lock", worktree.git_dir / "HEAD.lock"]
             for lock in (*stale, self.mirror.path / f"{HEADS}{worktree.branch}.lock"):
                 lock.unlink(missing_ok=True)
+            enter(worktree.path)
             at = GitAt(self.mirror.git, worktree.git_dir, worktree.path, hold=(hold,), timeout_s=self.timeout_s)
             yield Site(self.mirror, self.folder, worktree, at, self._agent_git)

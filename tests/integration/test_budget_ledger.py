@@ -17,6 +17,7 @@ from psycopg.rows import DictRow
 from auto_dev.agents.base import Meter, Usage
 from auto_dev.budget.ledger import Alert, BudgetExceededError, BudgetLimits, Ledger
 from auto_dev.budget.limits import MAX_MICROUSD
+from auto_dev.budget.meter import RunMeter
 from auto_dev.budget.prices import price_table
 from auto_dev.config import PriceConfig
 from auto_dev.errors import BudgetError
@@ -631,13 +632,13 @@ PRICES = price_table({"cheap": PriceConfig(input=10, output=10)}, lambda: dateti
 
 
 async def test_the_meter_reserves_the_worst_case_and_books_the_usage(db: Database, ledger: Ledger) -> None:
-    meter: Meter = ledger.meter("r1", "A", LIMITS, PRICES)
+    meter: Meter = RunMeter(ledger, "r1", "A", LIMITS, PRICES)
     taken = await meter.reserve("cheap", 1000, 2000)
     assert (await ledger.overview(LIMITS)).day.reserved_microusd == 30_000
     assert await meter.settle(taken, Usage(input=900, output=100, cache_read=50)) == 10_000
     row = await db.fetch_one("SELECT usage FROM reservations")
     assert row == {"usage": {"input": 900, "output": 100, "cache_read": 50, "cache_write": 0}}
-    again = ledger.meter("r1", "A", LIMITS, PRICES)  # as after a restart
+    again = RunMeter(ledger, "r1", "A", LIMITS, PRICES)  # as after a restart
     assert await again.settle(taken, Usage(input=1, output=1)) == 10_000
 
 
@@ -649,7 +650,7 @@ async def test_the_meter_reserves_the_worst_case_and_books_the_usage(db: Databas
     ],
 )  # fmt: skip
 async def test_a_lying_or_missing_usage_is_charged_in_full(db: Database, ledger: Ledger, usage: Usage | None) -> None:
-    meter = ledger.meter("r1", "A", LIMITS, PRICES)
+    meter = RunMeter(ledger, "r1", "A", LIMITS, PRICES)
     taken = await meter.reserve("cheap", 1000, 2000)
     assert await meter.settle(taken, usage) == 30_000
     row = await db.fetch_one("SELECT note FROM reservations")
@@ -658,13 +659,13 @@ async def test_a_lying_or_missing_usage_is_charged_in_full(db: Database, ledger:
 
 
 async def test_a_released_request_costs_nothing(ledger: Ledger) -> None:
-    meter = ledger.meter("r1", "A", LIMITS, PRICES)
+    meter = RunMeter(ledger, "r1", "A", LIMITS, PRICES)
     await meter.release(await meter.reserve("cheap", 1000, 2000))
     assert (await ledger.overview(LIMITS)).day.remaining_microusd == 1_000_000
 
 
 async def test_a_model_without_a_price_reserves_nothing(db: Database, ledger: Ledger) -> None:
-    meter = ledger.meter("r1", "A", LIMITS, PRICES)
+    meter = RunMeter(ledger, "r1", "A", LIMITS, PRICES)
     with pytest.raises(BudgetError, match="no price is known"):
         await meter.reserve("unheard-of", 1, 1)
     assert await db.fetch_all("SELECT id FROM reservations") == []
@@ -672,7 +673,7 @@ async def test_a_model_without_a_price_reserves_nothing(db: Database, ledger: Le
 
 async def test_the_meter_announces_alerts_and_stops_at_the_limit(ledger: Ledger) -> None:
     told, on_alert = recorder()
-    meter = ledger.meter("r1", "A", replace(LIMITS, day=100_000), PRICES, on_alert=on_alert, wait_s=0)
+    meter = RunMeter(ledger, "r1", "A", replace(LIMITS, day=100_000), PRICES, on_alert, 0)
     await meter.settle(await meter.reserve("cheap", 5000, 5000), Usage(input=5000, output=3000))
     assert told == ["budget-day-2026-02-10"]
     with pytest.raises(BudgetExceededError, match=r"today's limit of \$0\.10 is reached"):

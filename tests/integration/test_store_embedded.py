@@ -97,7 +97,11 @@ def _postmaster(server: EmbeddedServer) -> int:
 
 
 def _keeper(server: EmbeddedServer) -> int:
-    return int(Path(f"/proc/{_postmaster(server)}/stat").read_text().rpartition(")")[2].split()[1])
+    return _parent(_postmaster(server))
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _child(folder: Path, user: str | None = None, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -189,6 +193,16 @@ def test_nothing_is_left_when_the_last_user_is_killed(folder: Path) -> None:
         second.kill()
         _until(lambda: not keeper._servers(data), "the server's end")
     _stopped(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+def test_nothing_is_left_when_the_keeper_and_the_last_user_are_killed(folder: Path) -> None:
+    with _child(folder) as user:
+        data = _answer(user)["data"]
+        postmaster = int(Path(data, "postmaster.pid").read_text().split()[0])
+        os.kill(_parent(postmaster), signal.SIGKILL)
+        user.kill()
+    _until(lambda: not keeper._servers(data), "the server's end")
 
 
 def test_eight_processes_at_once_get_one_server(folder: Path) -> None:

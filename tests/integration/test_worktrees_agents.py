@@ -470,10 +470,14 @@ async def test_submodules_of_the_base_stay_gitlinks(tmp_path: Path) -> None:
 async def test_access_that_the_agent_took_away_is_taken_back(project: Project) -> None:
     (project.tree / "new").write_text("n\n")
     (project.tree / "new").chmod(0)
+    project.agent("commit", "-q", "--allow-empty", "-m", "mine")
     (project.tree / "src").chmod(0)
     project.tree.chmod(0)
+    (project.worktree.agent_git_dir / "refs").chmod(0)
+    project.worktree.agent_git_dir.chmod(0)
     head = await project.collect()
     assert project.files(head) == {".gitignore", "src/app.py", "src/lib.py", "new"}
+    assert project.mirror("log", "--format=%s", head).splitlines() == ["Work", "mine", "base"]
     (project.tree / "src").chmod(0o500)
     project.tree.chmod(0)
     await project.worktrees.remove(project.worktree)

@@ -334,6 +334,12 @@ class TestQuestions:
             [favourite] = [option for option in question.options if option.recommended]
             assert favourite.data["answer"] == " ".join(recommended.split())
 
+    def test_the_recommended_answer_is_among_those_that_fit(self) -> None:
+        report = Report(decisions=[DecisionWish(question="Which?", options=list("abcdefg"), recommended="g", tier=4)])
+        question = ask("decisions", asyncio.run(DecisionsGate().judge(context_of(report=report))))
+        assert [option.label for option in question.options[:4]] == ["g", "a", "b", "c"]
+        assert question.options[0].recommended
+
     def test_a_blocked_agent_can_be_told_how_to_go_on(self) -> None:
         judgement = asyncio.run(DecisionsGate().judge(context_of(report=Report(blocked="No access to the API"))))
         question = ask("decisions", judgement)

@@ -41,7 +41,7 @@ def judge(
     moved = dict(renames or {})
     changes = [Change(path, "R", 1, 1, old_path=moved[path]) for path in new if path in moved]
     changes += [Change(path, "A", 1, 0) for path in new if path not in old and path not in moved]
-    modes = {path: "120000" for path in links}
+    modes = dict.fromkeys(links, "120000")
     edited = [path for path in new if path in old and old[path] != new[path]]
     changes += [Change(path, "M", 1, 1, mode=modes.get(path, "100644")) for path in edited]
     changes += [
@@ -679,8 +679,8 @@ def test_a_test_file_replaced_by_a_link_has_lost_its_tests() -> None:
 
 
 def test_another_test_of_the_same_size_is_no_replacement() -> None:
-    before = "def test_a():\n    assert pay(5) == 'paid'\n"
-    after = "def test_b():\n    assert pay('you') == 'hello'\n"
+    before = "def test_a():\n    assert pay(5, 'EUR') == 'paid'\n"
+    after = "def test_b():\n    assert greet(5, 'EUR') == 'hello'\n"
     assert judge({"tests/test_a.py": before}, {"tests/test_a.py": after}).route is Route.REPAIR
 
 

@@ -661,6 +661,7 @@ def test_control_characters_do_not_survive() -> None:
         ("ready/A-1/ELAB-A-1.md", "# Elaboration A-1\n\n## Acceptance Criteria\n- a\n"),
         ("ready/A-1/PROOF-A-1.md", "---\nstory_id: A-1\ntitle: Proof\ndoc_type: proof\n---\n"),
         ("ready/A-1/CONTEXT.md", "---\nstatus: active\n---\n"),
+        ("004-plan.md", "# Plan\n\n**Status**: Draft\n\n## Success Criteria\n\n- all pass\n"),
         ("empty.md", ""),
     ],
 )
