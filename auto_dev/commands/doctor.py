@@ -15,7 +15,7 @@ from auto_dev.agents.registry import check_agent
 from auto_dev.commands import output
 from auto_dev.daemon.checkout import git_of, look, warnings_about
 from auto_dev.errors import AutoDevError, ExitCode
-from auto_dev.notify.channel import make_channels
+from auto_dev.notify.registry import make_channels
 from auto_dev.place import DATABASE_URL, database_folder, state_home
 from auto_dev.secrets import secret
 from auto_dev.store.database import Database

@@ -122,7 +122,7 @@ async def preflight(settings: Settings) -> Checked:
     """Find now what would otherwise fail in the night: repository, agent, forge, channels."""
     from auto_dev.agents.registry import check_agent
     from auto_dev.forge import make_forge
-    from auto_dev.notify.channel import make_channels
+    from auto_dev.notify.registry import make_channels
     from auto_dev.secrets import secret
 
     checked = await check(settings)

@@ -11,8 +11,8 @@ from auto_dev.daemon.clock import now
 from auto_dev.daemon.digest import day_summary
 from auto_dev.errors import ExitCode, UsageError
 from auto_dev.notify import facts, outbox
-from auto_dev.notify.channel import make_channels
 from auto_dev.notify.outbox import Deliverer
+from auto_dev.notify.registry import make_channels
 from auto_dev.notify.summary import render_text
 from auto_dev.secrets import secret
 from auto_dev.text import jsonable

@@ -23,8 +23,8 @@ from auto_dev.daemon.settings import Settings
 from auto_dev.errors import ForgeError
 from auto_dev.forge import make_forge
 from auto_dev.nodes.context import RepositoryFacts, Services
-from auto_dev.notify.channel import make_channels
 from auto_dev.notify.outbox import Deliverer
+from auto_dev.notify.registry import make_channels
 from auto_dev.place import DATABASE_URL, database_folder
 from auto_dev.processes import boot_id
 from auto_dev.secrets import secret

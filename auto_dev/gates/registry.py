@@ -25,7 +25,8 @@ GATES: Final[dict[str, Callable[[Config], Sequence[Gate]]]] = {
     "decisions": lambda _: [DecisionsGate()],
     "confidence": lambda _: [ConfidenceGate()],
 }
-BASELINE: Final = "baseline"  # judged before any work, by ``judge_baseline``
+# Verdicts that other steps give under these names: before any work, on the agent's turn, by the reviewer.
+ELSEWHERE: Final = ("baseline", "agent", "review")
 
 
 def gates_for(policy: Config) -> list[Gate]:
@@ -36,7 +37,7 @@ def gates_for(policy: Config) -> list[Gate]:
     """
     gates = [gate for make in GATES.values() for gate in make(policy)]
     gates += [load_gate(path) for path in policy.gates.custom]
-    taken = {BASELINE, "commands"}
+    taken = {*ELSEWHERE, "commands"}
     for gate in gates:
         if gate.name in taken:
             raise ConfigError(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from auto_dev.config import NotifyConfig
 from auto_dev.errors import NotifyError
-
-Secrets = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,43 +92,6 @@ class Channel(Protocol):
     async def close(self) -> None:
         """Free connections."""
         ...
-
-
-def _slack(config: NotifyConfig, secrets: Secrets, dashboard_url: str | None) -> Channel:
-    from auto_dev.notify.slack import SlackChannel
-
-    token = _secret(secrets, "SLACK_BOT_TOKEN", "the bot token of your Slack app (xoxb-…, with chat:write)")
-    return SlackChannel(config.slack, token, dashboard_url=dashboard_url)
-
-
-def _email(config: NotifyConfig, secrets: Secrets, dashboard_url: str | None) -> Channel:
-    from auto_dev.notify.email import EmailChannel
-
-    url = _secret(secrets, "AUTO_DEV_SMTP_URL", "smtp://user:password@mail.example.com:587")
-    return EmailChannel(config.email, url, dashboard_url=dashboard_url)
-
-
-CHANNELS: dict[str, Callable[[NotifyConfig, Secrets, str | None], Channel]] = {"slack": _slack, "email": _email}
-
-
-def make_channels(config: NotifyConfig, secrets: Secrets, *, dashboard_url: str | None = None) -> dict[str, Channel]:
-    """The configured channels by name.
-
-    ``secrets`` looks a secret's name up in the environment or keyring. Raises NotifyError, with the mend, for a missing
-    secret or an address that does not fit: at the start, not in the night.
-    """
-    return {name: CHANNELS[name](config, secrets, dashboard_url) for name in dict.fromkeys(config.channels)}
-
-
-def _secret(secrets: Secrets, name: str, example: str) -> str:
-    value = (secrets(name) or "").strip()
-    if not value:
-        channel = "slack" if name.startswith("SLACK") else "email"
-        raise NotifyError(
-            f"{name} is not set, but notify.channels has {channel!r}",
-            mend=f"Set {name} in the environment or keyring ({example}), or take {channel!r} out of notify.channels.",
-        )
-    return value
 
 
 def is_loopback(host: str) -> bool:

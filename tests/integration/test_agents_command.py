@@ -231,7 +231,7 @@ async def test_cancelling_and_no_longer_listening_end_the_tree(make: Make) -> No
 
     events = CommandAgent().run(task)
     await anext(events)
-    await events.aclose()  # type: ignore[attr-defined]
+    await events.aclose()
     assert set(descendants(os.getpid())) == before
     assert isinstance(task.processes, Trees)
     assert task.processes.now == set()

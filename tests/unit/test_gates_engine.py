@@ -495,7 +495,7 @@ class TestRegistry:
         with pytest.raises(ConfigError, match=says):
             gates_for(Config(gates=GatesConfig(custom=[path])))
 
-    @pytest.mark.parametrize("name", ["empty", "scope", "baseline", "commands", "confidence"])
+    @pytest.mark.parametrize("name", ["empty", "scope", "baseline", "agent", "review", "commands", "confidence"])
     def test_a_command_may_not_take_the_name_of_a_gate(self, name: str) -> None:
         with pytest.raises(ConfigError, match=f"two gates are named '{name}'"):
             gates_for(Config(gates=GatesConfig(command=[CommandGate(name=name, run="x")])))

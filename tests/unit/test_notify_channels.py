@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from auto_dev.config import NotifyConfig, SlackConfig
 from auto_dev.errors import NotifyError
-from auto_dev.notify.channel import SendError, make_channels
+from auto_dev.notify.channel import SendError
 from auto_dev.notify.email import parse_mailbox, parse_server
 from auto_dev.notify.outbox import backoff, wanted
+from auto_dev.notify.registry import make_channels
 from auto_dev.notify.schedule import Slot, due, latest_slot, next_slot, slot_of
 from auto_dev.notify.slack import SlackChannel
 
