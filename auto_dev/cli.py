@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -13,6 +14,8 @@ import typer
 from auto_dev import __version__
 from auto_dev.errors import AutoDevError, ExitCode
 from auto_dev.text import line
+
+TRACEBACK = "AUTO_DEV_TRACEBACK"  # set: an unexpected error shows its traceback
 
 app = typer.Typer(
     name="auto-dev",
@@ -306,15 +309,41 @@ def budget_history(days: Annotated[int, typer.Option(help="How many days back.")
 
 
 def main() -> None:
-    """The entry point: known errors are one line on stderr and their exit code."""
+    """The entry point: every error is one line on stderr and its exit code, never a traceback."""
+    sys.exit(_called())
+
+
+def _called() -> int:
     try:
-        app(standalone_mode=True)
+        return int(app(prog_name="auto-dev", standalone_mode=False) or ExitCode.DONE)
+    except typer.TyperException as error:
+        return _wrongly_called(error)
     except AutoDevError as error:
-        sys.stderr.write(f"auto-dev: error: {line(str(error), 2000)}\n")
-        sys.exit(int(error.exit_code))
-    except KeyboardInterrupt:
+        return _refused(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("auto-dev: interrupted\n")
-        sys.exit(int(ExitCode.INTERRUPTED))
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone, as `| head` does
-        sys.exit(int(ExitCode.DONE))
+        return ExitCode.DONE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _refused(f"{where}{error.strerror or error}", ExitCode.ERROR)
+    except Exception as error:  # the last place before a traceback, which helps nobody who only uses the program
+        if os.environ.get(TRACEBACK):
+            raise
+        kind = type(error).__name__
+        return _refused(f"unexpected {kind}: {error}. {TRACEBACK}=1 shows where it comes from.", ExitCode.ERROR)
+
+
+def _refused(text: str, code: ExitCode) -> int:
+    sys.stderr.write(f"auto-dev: error: {line(text, 2000)}\n")
+    return code
+
+
+def _wrongly_called(error: typer.TyperException) -> int:
+    if text := error.format_message():  # without one the help was printed
+        context: typer.Context | None = getattr(error, "ctx", None)
+        command = context.command_path if context else "auto-dev"
+        _refused(f"{text.rstrip('.')}. `{command} --help` shows what it takes.", ExitCode.USAGE)
+    return error.exit_code

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from auto_dev.errors import ConfigError
 
@@ -311,6 +312,15 @@ def load(root: Path, overrides: dict[str, Any] | None = None) -> Config:
     return parse(text, str(path), overrides)
 
 
+def complaint(section: str, key: str, value: object) -> str:
+    """What is wrong with one value by itself, whatever else is configured; "" when nothing is."""
+    try:
+        Config.model_validate({section: {key: value}})
+    except ValidationError as error:
+        return next((_said(problem) for problem in error.errors() if problem["loc"][:2] == (section, key)), "")
+    return ""
+
+
 def schema() -> dict[str, Any]:
     """The JSON schema of the file, for editors."""
     return Config.model_json_schema()
@@ -328,8 +338,7 @@ def _explain(error: ValidationError, where: str) -> ConfigError:
     problems = error.errors()
     first = problems[0]
     path = ".".join(str(part) for part in first["loc"]) or "the file"
-    what = first["msg"].removeprefix("Value error, ")
-    mend = ""
+    what, mend = _said(first), ""
     if first["type"] == "extra_forbidden":
         known = _known_keys(first["loc"][:-1])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
@@ -337,10 +346,13 @@ def _explain(error: ValidationError, where: str) -> ConfigError:
         mend = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(known)}."
     elif len(problems) > 1:
         mend = f"({len(problems) - 1} more after this one.)"
-    given = first.get("input")
-    if first["type"] != "extra_forbidden" and isinstance(given, (str, int, float, bool)):
-        what = f"{what} (given: {given!r})"
     return ConfigError(f"{path}: {what}", where=where, mend=mend)
+
+
+def _said(problem: ErrorDetails) -> str:
+    what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    given = problem.get("input")
+    return f"{what} (given: {given!r})" if isinstance(given, (str, int, float, bool)) else what
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:

@@ -34,7 +34,7 @@ class AutoDevError(Exception):
     def _line(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what
         if self.mend:
-            line = f"{line.rstrip('.')}. {self.mend}"
+            line = f"{line}{'' if line.endswith(tuple('.!?…')) else '.'} {self.mend}"
         return " ".join(line.split())
 
 

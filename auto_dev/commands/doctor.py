@@ -15,6 +15,7 @@ from auto_dev.agents.registry import check_agent
 from auto_dev.commands import output
 from auto_dev.daemon.checkout import git_of, look, warnings_about
 from auto_dev.errors import AutoDevError, ExitCode
+from auto_dev.gates.registry import gates_for
 from auto_dev.notify.registry import make_channels
 from auto_dev.place import DATABASE_URL, database_folder, state_home
 from auto_dev.secrets import secret
@@ -97,6 +98,7 @@ async def _repository() -> str:
 async def _configuration() -> str:
     root = await find_root(Path.cwd(), git=git_of(state_home()))
     config = configuration.load(root)
+    gates_for(config)
     if not (root / configuration.FILE_NAME).exists():
         return "no auto-dev.toml: the defaults hold (`auto-dev init` writes one)"
     names = ", ".join(gate.name for gate in config.gates.command) or "none: nothing runs the project's tests"

@@ -122,6 +122,7 @@ async def preflight(settings: Settings) -> Checked:
     """Find now what would otherwise fail in the night: repository, agent, forge, channels."""
     from auto_dev.agents.registry import check_agent
     from auto_dev.forge import make_forge
+    from auto_dev.gates.registry import gates_for
     from auto_dev.notify.registry import make_channels
     from auto_dev.secrets import secret
 
@@ -131,6 +132,7 @@ async def preflight(settings: Settings) -> Checked:
             "this version has no sandbox yet, so an agent would run with your own rights",
             mend="Add --no-sandbox if you accept that.",
         )
+    gates_for(checked.config)
     check_agent(checked.config.agent, settings.root, secret)
     forge = make_forge(checked.config.forge, checked.token, settings.place.pulls)
     await forge.close()

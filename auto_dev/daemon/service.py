@@ -30,6 +30,7 @@ from auto_dev.notify.outbox import Deliverer
 from auto_dev.processes import sweep
 from auto_dev.store import backlog, leases, runs
 from auto_dev.store.events import QUERIES, emit
+from auto_dev.store.saver import prune_finished
 from auto_dev.stories.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ TICK_S = 1.0
 LEASE_BEAT_S = 8.0
 RECONCILE_S = 15.0
 STORIES_S = 60.0
+KEEP_THREADS_DAYS = 1.0  # checkpoints of runs that ended longer ago are of no use any more
 POLL_JOBS_S = 0.5
 GRACE_S = 300.0  # how long a phase under way may take to complete after the first request to stop
 CANCEL_AGAIN_S = 10.0  # an agent's tree gets 5 s to end by itself
@@ -194,6 +196,7 @@ class Daemon:
                     reconciled = now
                     async with self.services.db.transaction() as conn:
                         await self.scheduler.reconcile(conn)
+                    await prune_finished(self.services.db.checkpoints, KEEP_THREADS_DAYS)
                     self._last_digest = await digest.send_when_due(self.services, self.config, self._last_digest)
                 await self._tick()
             except (psycopg.OperationalError, StoreError) as error:

@@ -53,7 +53,10 @@ async def _apply(
             QUERIES["waive_verdicts"],
             {"run": context.run_id, "round": state.get("round", 0), "by": row["answered_by"], "reason": text},
         )
-        return {"route": AFTER[asked_by], "waived": {**state.get("waived", {}), **state.get("seen", {})}}
+        waived = {**state.get("waived", {}), **state.get("seen", {})}
+        # The waiver covers the failures that the person saw. `verify` judges again: gates that it had left out, because
+        # a person was to be asked anyway, still have to pass.
+        return {"route": "verify" if asked_by == "verify" else AFTER[asked_by], "waived": waived}
     if action == "choose":
         choice = text or str(option["label"])
         await _hint(conn, context, f"You asked: {row['question']}\nThe answer is: {choice}")

@@ -14,9 +14,13 @@ async def baseline(state: StoryState, context: RunContext) -> StoryState:
     """Run the commands on the base commit (once per commit and project) and judge them before money is spent."""
     outcomes = await baseline_outcomes(context, state["base_sha"])
     context.save("baseline.json", [outcome_row(outcome) for outcome in outcomes])
-    if not outcomes:
-        return {"route": "proceed"}
     judgement = judge_baseline(outcomes)
     duration = int(sum(outcome.duration_s for outcome in outcomes) * 1000)
-    ruled = rule_one("baseline", judgement, duration_ms=duration)
+    ruled = rule_one(
+        "baseline",
+        judgement,
+        advisory="baseline" in context.policy.gates.advisory,
+        waived=state.get("waived", {}).get("baseline", ""),
+        duration_ms=duration,
+    )
     return await rule(state, context, "baseline", [ruled])

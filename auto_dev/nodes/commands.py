@@ -46,7 +46,7 @@ async def run_command(
         exit_code=finished.exit_code if finished.signal is None else None,
         timed_out=finished.stopped == "timeout",
         tail=clean(text[-TAIL:]),
-        failures=parse_failures(clean(text)),
+        failures=parse_failures(clean(text), root=str(folder)),
         duration_s=round(time.monotonic() - began, 3),
         output_path=output,
     )

@@ -44,8 +44,9 @@ async def rule(state: StoryState, context: RunContext, node: str, ruled: Sequenc
     seen = dict(settled.digests)
     if settled.route is Route.PROCEED:
         return {"route": PROCEED}
+    # Also when a person is asked: the answer may be another try, whose brief needs the evidence.
+    context.save(f"findings-{round_number}.json", {"findings": settled.findings})
     if settled.route is Route.REPAIR:
-        context.save(f"findings-{round_number}.json", {"findings": settled.findings})
         return {"route": REPAIR, "seen": seen}
     question = question_for(settled, context.story)
     asked = await open_question(

@@ -253,13 +253,17 @@ SELECT p.pid, p.started, p.boot_id FROM processes p
  WHERE d.id IS NULL OR (d.project_id = %(project)s AND d.host = %(host)s AND d.id <> %(daemon)s)
 
 -- name: insert_verdict
--- A repeated node writes its verdict again: the last word of one round counts, a waiver stays.
-INSERT INTO verdicts (run_id, gate, round, verdict, route, reason, evidence, advisory, duration_ms)
-VALUES (%(run)s, %(gate)s, %(round)s, %(verdict)s, %(route)s, %(reason)s, %(evidence)s, %(advisory)s, %(duration_ms)s)
+-- A repeated node writes its verdict again: the last word of one round counts. A waived failure keeps who waived it.
+INSERT INTO verdicts (run_id, gate, round, verdict, route, reason, evidence, advisory, duration_ms, waived_by, waived_reason)
+VALUES (%(run)s, %(gate)s, %(round)s, %(verdict)s::verdict, %(route)s, %(reason)s, %(evidence)s, %(advisory)s, %(duration_ms)s,
+        (SELECT waived_by FROM verdicts WHERE run_id = %(run)s AND gate = %(gate)s AND waived_by IS NOT NULL
+            AND %(verdict)s::verdict = 'waived' ORDER BY round DESC LIMIT 1),
+        (SELECT waived_reason FROM verdicts WHERE run_id = %(run)s AND gate = %(gate)s AND waived_by IS NOT NULL
+            AND %(verdict)s::verdict = 'waived' ORDER BY round DESC LIMIT 1))
 ON CONFLICT (run_id, gate, round) DO UPDATE
    SET verdict = excluded.verdict, route = excluded.route, reason = excluded.reason, evidence = excluded.evidence,
-       advisory = excluded.advisory, duration_ms = excluded.duration_ms, at = now()
- WHERE verdicts.waived_by IS NULL
+       advisory = excluded.advisory, duration_ms = excluded.duration_ms, at = now(),
+       waived_by = excluded.waived_by, waived_reason = excluded.waived_reason
 
 -- name: waive_verdicts
 UPDATE verdicts SET verdict = 'waived', route = 'proceed', waived_by = %(by)s, waived_reason = %(reason)s
@@ -334,14 +338,6 @@ SELECT id FROM events
 SELECT count(*) AS n FROM runs r
  WHERE r.project_id = %(project)s AND r.status = 'failed'
    AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = r.project_id AND o.status = 'succeeded' AND o.ended_at > r.ended_at)
-
--- name: finished_threads
--- Runs that ended and whose checkpoints are still there.
-SELECT r.id FROM runs r
- WHERE r.project_id = %(project)s AND r.status IN ('succeeded', 'failed', 'skipped', 'aborted')
-   AND r.ended_at < now() - interval '1 minute'
-   AND EXISTS (SELECT 1 FROM auto_dev_checkpoints.checkpoints c WHERE c.thread_id = r.id)
- ORDER BY r.ended_at LIMIT 50
 
 -- name: set_hint
 UPDATE runs SET hint = %(hint)s WHERE id = %(run)s

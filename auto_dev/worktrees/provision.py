@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -240,9 +239,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def forget(run_dir: Path) -> None:
-    """Delete a run's temp and cache folders."""
-    for name in ("tmp", "cache"):
-        shutil.rmtree(run_dir / name, ignore_errors=True)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from auto_dev.place import database_folder
+from auto_dev.store.database import Database
+from auto_dev.store.place import choose
+
+START = ("start", "plans", "--yes", "--no-sandbox")
+ONCE = (*START, "--once", "--foreground")
 
 AGENT = """#!/bin/sh
 # A small agent: it does what the story's id says, and leaves a report.
@@ -118,7 +129,18 @@ class World:
         return process.returncode, out
 
     def once(self, *more: str, timeout: float = 90) -> tuple[int, str]:
-        return self.run("start", "plans", "--once", "--foreground", "--yes", "--no-sandbox", *more, timeout=timeout)
+        return self.run(*ONCE, *more, timeout=timeout)
+
+    @contextmanager
+    def daemon(self, *more: str) -> Iterator[subprocess.Popen[str]]:
+        """A daemon in the foreground while the block runs; killed afterwards if it still lives."""
+        process = self.spawn(*START, "--foreground", *more)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
 
     def json(self, *args: str) -> Any:
         process = subprocess.run(
@@ -131,6 +153,74 @@ class World:
     def statuses(self) -> dict[str, str]:
         return {story["id"]: story["status"] for story in self.json("status")["stories"]}
 
+    def status_of(self, story: str) -> str:
+        return self.statuses()[story]
+
+    def sql(self, statement: str, *params: Any) -> list[dict[str, Any]]:
+        """Rows of the world's database, asked beside the daemon."""
+
+        async def ask() -> list[dict[str, Any]]:
+            folder = database_folder(self.folder / "home")
+            async with Database.open(self.database_url, folder, size=2) as db, db.pool.connection() as conn:
+                cursor = await conn.execute(statement.encode(), params)
+                return await cursor.fetchall() if cursor.description else []
+
+        return asyncio.run(ask())
+
+    def agent_calls(self) -> Counter[str]:
+        """How often the agent was called, by story and phase ("A-1 implement")."""
+        return Counter(self.ledger.read_text().splitlines()) if self.ledger.exists() else Counter()
+
+    def postmaster(self) -> int | None:
+        """The PID of the embedded server, or None when there is none (just now)."""
+        file = choose(database_folder(self.folder / "home")).data / "postmaster.pid"
+        try:
+            pid = int(file.read_text("ascii").split("\n", 1)[0])
+        except (OSError, ValueError):
+            return None
+        return pid if Path(f"/proc/{pid}").exists() else None
+
+    def assert_exactly_once(self, good: Collection[str], stories: Collection[str]) -> None:
+        """Each good story was pushed once, holds one commit of its own, has one pull request and one run."""
+        pushes = Counter(line.split()[2] for line in (self.folder / "pushes.log").read_text().splitlines())
+        assert pushes == {f"refs/heads/auto-dev/{story}": 1 for story in good}
+        assert self.branches() == {f"auto-dev/{story}" for story in good}
+        for story in good:
+            subjects = self.git("log", "--format=%s", f"main..auto-dev/{story}", cwd=self.remote).splitlines()
+            assert Counter(subjects)[f"{story}: Do {story}"] == 1
+            assert self.git("cat-file", "-p", f"auto-dev/{story}:src/{story}.txt", cwd=self.remote) == story
+        pulls = [pull["story"] for pull in self.json("prs")["pull_requests"]]
+        assert sorted(pulls) == sorted(good)
+        runs = {row["story_id"]: row["n"] for row in self.sql("SELECT story_id, count(*) AS n FROM runs GROUP BY 1")}
+        assert runs == dict.fromkeys(stories, 1)
+        completed = self.sql("SELECT story_id FROM events WHERE kind = 'TASK_COMPLETED'")
+        assert sorted(row["story_id"] for row in completed) == sorted(good)
+
+    def assert_nothing_stranded(self) -> None:
+        """No run says that it runs, and no job that somebody does it."""
+        assert self.sql("SELECT id, status, reason FROM runs WHERE status IN ('running', 'queued')") == []
+        assert self.sql("SELECT id, args FROM procrastinate_jobs WHERE status = 'doing'") == []
+
+    def own_processes(self) -> list[str]:
+        """Every agent, gate command or watcher that works in this world's worktrees, by its command."""
+        found = []
+        for path in Path("/proc").iterdir():
+            if path.name.isdigit():
+                try:
+                    if (path / "cwd").readlink().is_relative_to(self.folder / "home"):
+                        found.append((path / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+                except OSError:
+                    continue
+        return [command for command in found if "postgres" not in command]
+
+    def assert_no_process_left(self, timeout_s: float = 2.0) -> None:
+        """No process that works in the worktrees outlives its daemon or its run for long."""
+        deadline = time.monotonic() + timeout_s
+        while left := self.own_processes():
+            if time.monotonic() > deadline:
+                pytest.fail(f"processes are left: {left}")
+            time.sleep(0.01)  # polls a fact with a deadline
+
     def branches(self) -> set[str]:
         """Story branches on the remote."""
         refs = self.git("for-each-ref", "--format=%(refname:short)", "refs/heads/auto-dev", cwd=self.remote)
@@ -138,6 +228,21 @@ class World:
 
 
 MakeWorld = Callable[..., World]
+
+
+def wait_for(fact: Callable[[], Any], timeout_s: float = 30.0, what: str = "") -> Any:
+    """The first true value of ``fact()``; fails at the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := fact()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {timeout_s} s in vain {what}")
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture(name="wait_for")
+def _wait_for() -> Callable[..., Any]:
+    return wait_for
 
 
 @pytest.fixture
