@@ -12,7 +12,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from auto_dev import __version__
-from auto_dev.errors import AutoDevError, ExitCode
+from auto_dev.errors import AutoDevError, ExitCode, UsageError
 from auto_dev.text import line
 
 TRACEBACK = "AUTO_DEV_TRACEBACK"  # set: an unexpected error shows its traceback
@@ -38,13 +38,19 @@ def _run(command: Coroutine[Any, Any, ExitCode]) -> None:
     raise typer.Exit(int(asyncio.run(command)))
 
 
-@app.callback()
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"auto-dev {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -345,5 +351,5 @@ def _wrongly_called(error: typer.TyperException) -> int:
     if text := error.format_message():  # without one the help was printed
         context: typer.Context | None = getattr(error, "ctx", None)
         command = context.command_path if context else "auto-dev"
-        _refused(f"{text.rstrip('.')}. `{command} --help` shows what it takes.", ExitCode.USAGE)
+        _refused(str(UsageError(text, mend=f"`{command} --help` shows what it takes.")), ExitCode.USAGE)
     return error.exit_code

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from typing import Any
 
 from auto_dev.commands import output
 from auto_dev.commands.here import here
+from auto_dev.commands.launch import gone
 from auto_dev.daemon import instance
 from auto_dev.errors import AutoDevError, ExitCode
 
 STOP_WAIT_S = 330.0
-POLL_S = 0.1
 
 
 async def decide(decision: str, answer: str, text: str, *, as_json: bool) -> ExitCode:
     """Answer a decision."""
-    place = await here()
+    place = await here(lenient=True)
     async with place.database() as db:
         row = await place.control(db).answer(decision, answer, text)
     running = instance.running(place.place.state)
@@ -29,7 +28,7 @@ async def decide(decision: str, answer: str, text: str, *, as_json: bool) -> Exi
 
 async def pause(*, as_json: bool) -> ExitCode:
     """Pause the project."""
-    place = await here()
+    place = await here(lenient=True)
     async with place.database() as db:
         await place.control(db).pause()
     _done(
@@ -42,7 +41,7 @@ async def pause(*, as_json: bool) -> ExitCode:
 
 async def resume(*, as_json: bool) -> ExitCode:
     """Resume the project and its paused runs."""
-    place = await here()
+    place = await here(lenient=True)
     async with place.database() as db:
         runs = await place.control(db).resume()
     note = "" if instance.running(place.place.state) else " No daemon runs: `auto-dev start` goes on with the work."
@@ -65,7 +64,7 @@ async def retry(story: str, hint: str, *, as_json: bool) -> ExitCode:
 
 async def skip(story: str, reason: str, *, as_json: bool) -> ExitCode:
     """Leave a story out."""
-    place = await here()
+    place = await here(lenient=True)
     async with place.database() as db:
         await place.control(db).skip(story, reason)
     _done(
@@ -80,7 +79,7 @@ async def abort(story: str, *, discard: bool, as_json: bool) -> ExitCode:
     """End a story's run; its work stays on its branch, or with ``discard`` only on a salvage ref."""
     from auto_dev.commands.worktrees import discard_worktree
 
-    place = await here()
+    place = await here(lenient=True)
     async with place.database() as db:
         await place.control(db).abort(story)
         kept = await discard_worktree(place, db, story) if discard else f"branch auto-dev/{story}"
@@ -92,7 +91,7 @@ async def abort(story: str, *, discard: bool, as_json: bool) -> ExitCode:
 
 async def stop(*, now: bool, as_json: bool) -> ExitCode:
     """End the daemon: what runs completes its step, unless ``now``."""
-    place = await here()
+    place = await here(lenient=True)
     running = instance.running(place.place.state)
     if running is None:
         _done({"stopped": False}, as_json, "No daemon runs here.")
@@ -102,12 +101,8 @@ async def stop(*, now: bool, as_json: bool) -> ExitCode:
         running.signal(signal.SIGINT)  # another signal than the first: two equal ones may arrive as one
     elif not as_json:
         output.say(f"Stopping (PID {running.pid}): what runs completes its step. `auto-dev stop --now` does not wait.")
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + STOP_WAIT_S
-    while instance.running(place.place.state) is not None:
-        if loop.time() > deadline:
-            raise AutoDevError(f"the daemon (PID {running.pid}) still runs", mend="Try `auto-dev stop --now`.")
-        await asyncio.sleep(POLL_S)
+    if not await gone(place.place.state, running, STOP_WAIT_S):
+        raise AutoDevError(f"the daemon (PID {running.pid}) still runs", mend="Try `auto-dev stop --now`.")
     _done({"stopped": True, "pid": running.pid}, as_json, "Stopped. `auto-dev start` goes on where it was.")
     return ExitCode.DONE
 

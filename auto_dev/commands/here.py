@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from auto_dev import config as configuration
-from auto_dev.config import Config
+from auto_dev.commands import output
+from auto_dev.config import Config, ProjectConfig
 from auto_dev.daemon.checkout import git_of
-from auto_dev.errors import UsageError
+from auto_dev.errors import AutoDevError, ConfigError
 from auto_dev.place import DATABASE_URL, ProjectPlace, database_folder, place_of, project_id_of, state_home
 from auto_dev.worktrees.repository import find_root
 
 if TYPE_CHECKING:
     from auto_dev.daemon.control import Control
     from auto_dev.store.database import Database
+
+NOTE: Final = "project.json"
+EMBEDDED: Final = "the embedded server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,44 @@ class Here:
         return self.place.state.exists()
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator[Database]:
-        """The open database. Raises UsageError when there is nothing in it yet for this project."""
+    async def database(self, *, begin: bool = False) -> AsyncIterator[Database]:
+        """The open database. Raises AutoDevError when nothing ever began here (unless it does now, with ``begin``)."""
         from auto_dev.store.database import Database
 
-        if not self.known:
-            raise UsageError(f"auto-dev has not worked on {self.root} yet", mend="Begin with `auto-dev start DIR`.")
+        if begin:
+            self.place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        elif not self.known:
+            raise AutoDevError(f"auto-dev has not worked on {self.root} yet", mend="Begin with `auto-dev start DIR`.")
+        else:
+            self._expect_database()
         async with Database.open(self.database_url, database_folder(self.home), size=4) as db:
             yield db
+
+    def note(self, folder: Path) -> None:
+        """Write down what later commands must know of the order that begins: folder and database, without a secret."""
+        facts = {"id": self.project_id, "folder": str(folder), "database": self._server()}
+        target = self.place.state / NOTE
+        temporary = target.with_suffix(".tmp")
+        temporary.write_text(json.dumps(facts), "utf-8")
+        temporary.replace(target)
+
+    def noted(self) -> dict[str, Any]:
+        """What the last order noted; empty when there was none."""
+        return _read_note(self.place.state / NOTE)
+
+    def _server(self) -> str:
+        from auto_dev.store.database import describe, parse_url
+
+        return describe(parse_url(self.database_url)) if self.database_url else EMBEDDED
+
+    def _expect_database(self) -> None:
+        """A person who forgets the URL must not be shown another, empty database."""
+        noted = self.noted().get("database")
+        if noted not in (None, self._server()):
+            mend = "Unset it." if noted == EMBEDDED else f"Set {DATABASE_URL} to its URL."
+            raise AutoDevError(
+                f"this project's state is in {noted}, not in {self._server()}", where=DATABASE_URL, mend=mend
+            )
 
     def control(self, db: Database) -> Control:
         """The project's controls, acting for the person at this terminal."""
@@ -66,8 +101,34 @@ def person() -> str:
         return f"uid {os.getuid()}"
 
 
-async def here(folder: Path | None = None, overrides: dict[str, Any] | None = None, url: str | None = None) -> Here:
-    """The project of ``folder`` (default: the current one). Raises GitError, ConfigError."""
-    root = await find_root(folder or Path.cwd(), git=git_of(state_home()))
-    config = configuration.load(root, overrides)
-    return Here(root, config, project_id_of(config, root), state_home(), url or os.environ.get(DATABASE_URL) or None)
+async def here(folder: Path | None = None, overrides: dict[str, Any] | None = None, *, lenient: bool = False) -> Here:
+    """The project of ``folder`` (default: the current one). Raises GitError, ConfigError.
+
+    ``lenient``: a broken auto-dev.toml is only a warning where the project is known: it must not keep a person from
+    looking, deciding and stopping. What is configured is then not known; the daemon goes on with its last good one.
+    """
+    root, home = await find_root(folder or Path.cwd(), git=git_of(state_home())), state_home()
+    try:
+        config = configuration.load(root, overrides)
+    except ConfigError as error:
+        known = _known_id(home, root) if lenient else None
+        if known is None:
+            raise
+        output.warn(f"warning: {error}")
+        config = Config(project=ProjectConfig(id=known))
+    return Here(root, config, project_id_of(config, root), home, os.environ.get(DATABASE_URL) or None)
+
+
+def _known_id(home: Path, root: Path) -> str | None:
+    """The id under which the checkout at ``root`` was worked on, from the notes; None unless there is exactly one."""
+    ending = place_of(home, root, "").state.name  # what tells this path from others
+    found = [_read_note(file).get("id") for file in (home / "projects").glob(f"*{ending}/{NOTE}")]
+    return found[0] if len(found) == 1 else None
+
+
+def _read_note(file: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from auto_dev import config as configuration
+from auto_dev.budget.estimate import Estimate, estimate
 from auto_dev.commands import output
+from auto_dev.commands.checks import preflight
 from auto_dev.commands.here import Here, here
+from auto_dev.commands.launch import countdown, serve_here, start_background
 from auto_dev.config import Config
 from auto_dev.daemon import instance
 from auto_dev.daemon.checkout import read_stories, warnings_about
 from auto_dev.daemon.clock import now
-from auto_dev.daemon.compose import Checked, check, daemon, new_daemon_id, with_signals
+from auto_dev.daemon.compose import Checked
+from auto_dev.daemon.scheduler import window_opens
 from auto_dev.daemon.settings import Settings
-from auto_dev.errors import AutoDevError, ExitCode, UsageError
-from auto_dev.model import FileStatus, money
+from auto_dev.errors import AutoDevError, ExitCode, StoryError, UsageError
+from auto_dev.model import FileStatus, dollars, money
 from auto_dev.place import DATABASE_URL
-from auto_dev.stories.model import Backlog, Story
+from auto_dev.stories.model import Backlog, Problem, Story
 
 COUNTDOWN_S = 60
-READY_TIMEOUT_S = 120
+FLAGS: Final = {
+    "daily_budget": ("budget", "daily"),
+    "weekly_budget": ("budget", "weekly"),
+    "max_parallel": ("run", "max_parallel"),
+    "schedule": ("run", "schedule"),
+    "notify": ("notify", "channels"),
+    "agent": ("agent", "kind"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,67 +57,159 @@ class Flags:
     sandbox: bool = True
     as_json: bool = False
 
+    @property
+    def here(self) -> bool:
+        """Whether the daemon is this process."""
+        return self.foreground or self.once
+
     def overrides(self) -> dict[str, Any]:
-        """As configuration, by section and key."""
-        channels = [name.strip() for name in self.notify.split(",") if name.strip()] if self.notify else None
-        sections: dict[str, dict[str, Any]] = {
-            "budget": {"daily": self.daily_budget, "weekly": self.weekly_budget},
-            "run": {"max_parallel": self.max_parallel, "schedule": self.schedule},
-            "notify": {"channels": channels},
-            "agent": {"kind": self.agent},
-        }
-        given = {s: {k: v for k, v in keys.items() if v is not None} for s, keys in sections.items()}
-        return {section: keys for section, keys in given.items() if keys}
+        """As configuration, by section and key. Raises UsageError for a value that no configuration could have."""
+        sections: dict[str, dict[str, Any]] = {}
+        for name, (section, key) in FLAGS.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if name == "notify":
+                value = [channel.strip() for channel in value.split(",") if channel.strip()]
+            if wrong := configuration.complaint(section, key, value):
+                raise UsageError(wrong, where=f"--{name.replace('_', '-')}")
+            sections.setdefault(section, {})[key] = value
+        return sections
 
 
 async def start(flags: Flags) -> ExitCode:
     """Check, order the stories of the folder, and start (or wake) the daemon."""
-    if flags.database_url:
+    if flags.database_url is not None:
+        if not flags.database_url.strip():
+            raise UsageError("it is empty", where="--database-url", mend="Leave it out for the embedded server.")
         os.environ[DATABASE_URL] = flags.database_url
+    overrides = flags.overrides()
     start_at = flags.folder if flags.folder is not None and flags.folder.is_dir() else None
-    place = await here(start_at, flags.overrides())
+    place = await here(start_at, overrides)
     folder = story_folder(place, flags.folder)
     settings = Settings(
         project_id=place.project_id,
         root=place.root,
         folder=folder,
         state_home=place.home,
-        overrides=flags.overrides(),
+        overrides=overrides,
         once=flags.once,
         delay_s=0 if flags.yes or flags.once else COUNTDOWN_S,
         sandbox=flags.sandbox,
     )
     checked = await preflight(settings)
     found = await asyncio.to_thread(read_stories, place.root, folder)
-    _say_warnings(checked, found, flags)
-    place.place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _say_warnings(checked, found, folder)
     return await _start(flags, place, settings, checked, found)
+
+
+async def run_one(story: str, folder: Path | None, *, sandbox: bool, as_json: bool) -> ExitCode:
+    """Order one story and work on it here until it ends or waits."""
+    flags = Flags(folder, once=True, yes=True, sandbox=sandbox, as_json=as_json)
+    place = await here(folder if folder is not None and folder.is_dir() else None)
+    target = story_folder(place, folder)
+    settings = Settings(
+        project_id=place.project_id, root=place.root, folder=target, state_home=place.home, once=True, sandbox=sandbox
+    )
+    checked = await preflight(settings)
+    found = await asyncio.to_thread(read_stories, place.root, target)
+    wanted = next((s for s in found.stories if s.id.lower() == story.lower()), None)
+    if wanted is None:
+        raise UsageError(f"there is no story {story!r} in {target}", mend="`auto-dev stories list DIR` shows them.")
+    if (held := found.held_back().get(wanted.id)) is not None:
+        raise StoryError(held.message, where=_where(held), mend=held.mend)
+    if wanted.status is not FileStatus.READY:
+        raise StoryError(f"{wanted.id} is {wanted.status}", where=wanted.path, mend="Give it status: ready.")
+    return await _start(flags, place, settings, checked, found, only=wanted.id)
 
 
 async def _start(
     flags: Flags, place: Here, settings: Settings, checked: Checked, found: Backlog, only: str | None = None
 ) -> ExitCode:
-    async with place.database() as db:
+    async with place.database(begin=True) as db:
+        other = instance.running(place.place.state)
+        if other is not None:
+            _same_order(flags, place, settings, other)
         ordered = await order(place, db, found, checked.config, only)
-        if (other := instance.running(place.place.state)) is not None:
-            if flags.foreground or flags.once:
-                raise AutoDevError(
-                    f"a daemon already works on this project (PID {other.pid})",
-                    mend=f"It takes the {len(ordered)} stories of this order. `auto-dev stop` ends it.",
-                )
-            output.say(f"The running daemon (PID {other.pid}) takes the order: {len(ordered)} stories.")
-            return ExitCode.DONE
-        lines = [_ready_line(found, ordered), await estimate_line(place, db, found, checked.config, ordered)]
-        if flags.foreground or flags.once:
-            from auto_dev.commands.progress import follow
+        if other is not None:
+            return _handed_over(flags, other, ordered)
+        if only is not None:
+            await _require_startable(place, db, only)
+        place.note(settings.folder)
+        statuses = await _statuses(place, db)
+        expected = await _estimate(place, db, found, ordered)
+        facts = {"ordered": ordered, "ready": statuses["queued"], "estimate_usd": _estimate_facts(expected)}
+        lines = [ready_line(statuses), estimate_line(expected, checked.config)]
+        if flags.here:
+            return await _serve(flags, place, db, settings, facts, lines, broken=_broken(found))
+    return await _background(flags, settings, facts, lines)
 
-            for text in lines:
-                output.say(text)
-            if settings.delay_s:
-                output.say(f"Starting in {settings.delay_s:.0f} seconds (Ctrl+C to cancel)")
-            async with follow(place, db):
-                return await serve_here(settings)
-    return await _background(settings, place, lines)
+
+async def _serve(
+    flags: Flags, place: Here, db: Any, settings: Settings, facts: dict[str, Any], lines: list[str], *, broken: bool
+) -> ExitCode:
+    """Be the daemon, and say at the end what came of it."""
+    from auto_dev.commands.progress import follow
+    from auto_dev.commands.status import gather
+
+    if flags.as_json:
+        code = await serve_here(settings)
+    else:
+        for text in lines:
+            output.say(text)
+        if settings.delay_s:
+            output.say(f"Starting in {settings.delay_s:.0f} seconds (Ctrl+C to cancel)")
+        async with follow(place, db):
+            code = await serve_here(settings)
+    if flags.once and broken and code is ExitCode.DONE:
+        code = ExitCode.ERROR  # a file that cannot be read may hold a story that was ordered
+    if flags.as_json:
+        output.emit_json({**facts, "pid": None, "exit_code": int(code), "status": await gather(place, db)})
+    elif flags.once:
+        output.say(closing_line(await _statuses(place, db), _held_up(place, code)))
+    return code
+
+
+async def _background(flags: Flags, settings: Settings, facts: dict[str, Any], lines: list[str]) -> ExitCode:
+    pid = await start_background(settings)
+    if flags.as_json:
+        output.emit_json({**facts, "pid": pid, "exit_code": None, "status": None})
+        return ExitCode.DONE
+    output.say(f"Daemon started (PID {pid})")
+    for text in lines:
+        output.say(text)
+    if settings.delay_s:
+        output.say(f"Starting in {settings.delay_s:.0f} seconds (Ctrl+C to cancel)")
+        await countdown(settings, pid)
+    output.say("`auto-dev status` shows the stories, `auto-dev stop` ends the daemon.")
+    return ExitCode.DONE
+
+
+def _same_order(flags: Flags, place: Here, settings: Settings, other: instance.Instance) -> None:
+    """The running daemon can take this order: it reads the same folder, and need not become this process."""
+    folder = place.noted().get("folder")
+    if flags.here:
+        raise AutoDevError(
+            f"a daemon already works on this project (PID {other.pid})",
+            mend="`auto-dev stop` ends it; without --foreground and --once it takes the order.",
+        )
+    if folder is not None and folder != str(settings.folder):
+        raise AutoDevError(
+            f"the running daemon (PID {other.pid}) works on {folder}", mend="End it with `auto-dev stop`, then start."
+        )
+    if settings.overrides:
+        output.warn(
+            "warning: the running daemon keeps the flags that it began with; `auto-dev stop` first to change them"
+        )
+
+
+def _handed_over(flags: Flags, other: instance.Instance, ordered: list[str]) -> ExitCode:
+    if flags.as_json:
+        facts = {"ordered": ordered, "ready": None, "estimate_usd": None}
+        output.emit_json({**facts, "pid": other.pid, "exit_code": None, "status": None})
+    else:
+        output.say(f"The running daemon (PID {other.pid}) takes the order: {_many(len(ordered), 'story', 'stories')}.")
+    return ExitCode.DONE
 
 
 def story_folder(place: Here, given: Path | None) -> Path:
@@ -118,40 +221,26 @@ def story_folder(place: Here, given: Path | None) -> Path:
     raise UsageError("which folder holds the stories?", mend="`auto-dev start DIR`, or set stories in [project].")
 
 
-async def preflight(settings: Settings) -> Checked:
-    """Find now what would otherwise fail in the night: repository, agent, forge, channels."""
-    from auto_dev.agents.registry import check_agent
-    from auto_dev.forge import make_forge
-    from auto_dev.gates.registry import gates_for
-    from auto_dev.notify.registry import make_channels
-    from auto_dev.secrets import secret
-
-    checked = await check(settings)
-    if settings.sandbox:
-        raise AutoDevError(
-            "this version has no sandbox yet, so an agent would run with your own rights",
-            mend="Add --no-sandbox if you accept that.",
-        )
-    gates_for(checked.config)
-    check_agent(checked.config.agent, settings.root, secret)
-    forge = make_forge(checked.config.forge, checked.token, settings.place.pulls)
-    await forge.close()
-    for channel in make_channels(checked.config.notify, secret).values():
-        await channel.close()
-    return checked
+def _where(problem: Problem) -> str:
+    return f"{problem.path}:{problem.line}" if problem.line else problem.path
 
 
-def _say_warnings(checked: Checked, found: Backlog, flags: Flags) -> None:
+def _say_warnings(checked: Checked, found: Backlog, folder: Path) -> None:
     for problem in found.problems:
-        where = f"{problem.path}:{problem.line}" if problem.line else problem.path
-        output.warn(f"{problem.level}: {where}: {problem.message} {problem.mend}".strip())
+        error = StoryError(problem.message, where=_where(problem), mend=problem.mend)
+        output.warn(f"{problem.level}: {error}")
     for text in warnings_about(checked.repository):
         output.warn(f"warning: {text}")
     if not found.stories:
-        raise UsageError(
-            f"no story in {flags.folder or checked.config.project.stories}",
+        raise StoryError(
+            "no story in this folder",
+            where=str(folder),
             mend="A story is a Markdown file with an id and a title; `auto-dev stories check DIR` says what was read.",
         )
+
+
+def _broken(found: Backlog) -> bool:
+    return any(problem.level == "error" for problem in found.problems)
 
 
 async def order(place: Here, db: Any, found: Backlog, config: Config, only: str | None = None) -> list[str]:
@@ -173,107 +262,84 @@ async def order(place: Here, db: Any, found: Backlog, config: Config, only: str 
     return ordered
 
 
-def _ready_line(found: Backlog, ordered: list[str]) -> str:
-    held = found.held_back()
-    startable = [s for s in found.stories if s.id in ordered and s.id not in held]
-    first = sum(1 for s in startable if not s.depends_on)
-    rest = len(found.stories) - len(startable)
-    more = f", {len(startable) - first} more depend on others" if len(startable) > first else ""
-    left = f" ({rest} are not ready, done or held back by an error)" if rest else ""
-    return f"Found {first} {'story' if first == 1 else 'stories'} ready to start{more}{left}"
+async def _require_startable(place: Here, db: Any, story: str) -> None:
+    """The one story of this order can start now. Raises AutoDevError with what stands in its way."""
+    from auto_dev.store import backlog
+
+    async with db.pool.connection() as conn:
+        row = await backlog.row(conn, place.project_id, story)
+    status = str(row["status"]) if row else "missing"
+    if row and status not in ("queued", "running"):
+        mends = {"waiting": "`auto-dev decide` shows the question.", "paused": "`auto-dev resume` goes on.",
+                 "blocked": "Start that one first.", "skipped": f"`auto-dev retry {story}` takes it up again.",
+                 "in_review": f"`auto-dev retry {story}` starts it again."}  # fmt: skip
+        what = f"{story} cannot start: it is {_WORDS.get(status, status)}"
+        raise AutoDevError(f"{what} ({row['reason']})" if row["reason"] else what, mend=mends.get(status, ""))
 
 
-async def estimate_line(place: Here, db: Any, found: Backlog, config: Config, ordered: list[str]) -> str:
-    """What this order may cost, from the project's history, and the limits that hold whatever it costs."""
-    from auto_dev.budget.estimate import estimate
+async def _statuses(place: Here, db: Any) -> Counter[str]:
+    """How many stories are in each status."""
+    from auto_dev.store import backlog
+
+    async with db.pool.connection() as conn:
+        rows = await backlog.rows(conn, place.project_id)
+    return Counter(str(row["status"]) for row in rows if row["present"] or row["run_id"])
+
+
+_WORDS: Final = {
+    "in_review": "in review", "done": "done", "running": "running", "waiting": "waiting for you", "paused": "paused",
+    "failed": "failed", "invalid": "held back by an error", "skipped": "skipped", "ready": "not ordered",
+    "backlog": "in the backlog", "parked": "parked",
+}  # fmt: skip
+
+
+def ready_line(statuses: Mapping[str, int]) -> str:
+    """What an order found, before anything starts."""
+    first, later = statuses.get("queued", 0), statuses.get("blocked", 0)
+    more = f", {later} more {'depends' if later == 1 else 'depend'} on others" if later else ""
+    rest = ", ".join(f"{statuses[status]} {word}" for status, word in _WORDS.items() if statuses.get(status))
+    return f"Found {_many(first, 'story', 'stories')} ready to start{more}" + (f" ({rest})" if rest else "")
+
+
+def closing_line(statuses: Mapping[str, int], held_up: str) -> str:
+    """What a pass over the stories came to. ``held_up``: why some were not started, or ""."""
+    parts = [f"{statuses[status]} {word}" for status, word in _WORDS.items() if statuses.get(status)]
+    if blocked := statuses.get("blocked"):
+        parts.append(f"{blocked} blocked by others")
+    if queued := statuses.get("queued"):
+        parts.append(f"{queued} not started" + (f" ({held_up})" if held_up else ""))
+    ask = " `auto-dev decide` shows what waits for you." if statuses.get("waiting") else ""
+    return f"Ended: {', '.join(parts) or 'nothing to do'}.{ask}"
+
+
+def _held_up(place: Here, code: ExitCode) -> str:
+    if code is ExitCode.BUDGET:
+        return "the budget is reached"
+    opens = window_opens(place.config, now())
+    return f"outside the schedule {place.config.run.schedule} {place.config.run.timezone}" if opens else ""
+
+
+def _many(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+async def _estimate(place: Here, db: Any, found: Backlog, ordered: list[str]) -> Estimate:
     from auto_dev.budget.ledger import Ledger
 
     stories: list[Story] = [story for story in found.stories if story.id in ordered]
-    history = await Ledger(db.pool, place.project_id, now).finished_runs()
-    expected = estimate(stories, history)
+    return estimate(stories, await Ledger(db.pool, place.project_id, now).finished_runs())
+
+
+def _estimate_facts(expected: Estimate) -> dict[str, Any]:
+    low, high = (None if amount is None else dollars(amount) for amount in (expected.low, expected.high))
+    return {"low": low, "high": high, "basis": expected.basis}
+
+
+def estimate_line(expected: Estimate, config: Config) -> str:
+    """What this order may cost, from the project's history, and the limits that hold whatever it costs."""
     limits = (
         f"limits: ${config.budget.daily:g} a day, ${config.budget.weekly:g} a week, ${config.budget.story:g} a story"
     )
     if expected.low is None or expected.high is None:
         return f"Estimated cost: unknown, {expected.basis} ({limits})"
     return f"Estimated cost: {money(expected.low)}-{money(expected.high)} ({expected.basis}; {limits})"
-
-
-async def serve_here(settings: Settings) -> ExitCode:
-    """Be the daemon in this process."""
-    daemon_id = new_daemon_id()
-    with instance.hold(settings.place.state, daemon_id):
-        async with daemon(settings, daemon_id) as running:
-            await with_signals(running)
-            return await running.serve()
-
-
-async def _background(settings: Settings, place: Here, lines: list[str]) -> ExitCode:
-    state = place.place.state
-    file = state / "settings.json"
-    file.touch(mode=0o600)
-    file.write_text(settings.model_dump_json(), "utf-8")
-    log = state / "daemon.log"
-    reader, writer = os.pipe()
-    with log.open("ab") as out:
-        process = subprocess.Popen(  # noqa: ASYNC220 (spawning takes a millisecond; the daemon outlives this loop)
-            [sys.executable, "-m", "auto_dev.daemon", str(file), str(writer)],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            cwd="/",
-            start_new_session=True,
-            pass_fds=(writer,),
-        )
-    os.close(writer)
-    message = await asyncio.to_thread(_first_line, reader)
-    if message != "ready":
-        process.wait()
-        raise AutoDevError(message or "the daemon ended at once", mend=f"Its log is {log}.")
-    output.say(f"Daemon started (PID {process.pid})")
-    for text in lines:
-        output.say(text)
-    if settings.delay_s:
-        await _countdown(settings, process.pid)
-    output.say("`auto-dev status` shows the stories, `auto-dev stop` ends the daemon.")
-    return ExitCode.DONE
-
-
-def _first_line(descriptor: int) -> str:
-    with os.fdopen(descriptor, "r", encoding="utf-8", errors="replace") as pipe:
-        return pipe.readline().strip()
-
-
-async def _countdown(settings: Settings, pid: int) -> None:
-    """Wait beside the daemon while it waits; Ctrl+C stops it before it began."""
-    import signal
-
-    output.say(f"Starting in {settings.delay_s:.0f} seconds (Ctrl+C to cancel)")
-    loop, cancelled = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGINT, cancelled.set)
-    with suppress(TimeoutError):
-        await asyncio.wait_for(cancelled.wait(), settings.delay_s)
-    loop.remove_signal_handler(signal.SIGINT)
-    if cancelled.is_set():
-        running = instance.running(settings.place.state)
-        if running is not None and running.pid == pid:
-            running.signal(signal.SIGTERM)
-        output.say("Cancelled; no story was started.")
-        raise KeyboardInterrupt
-
-
-async def run_one(story: str, folder: Path | None, *, sandbox: bool) -> ExitCode:
-    """Order one story and work on it here until it ends or waits."""
-    flags = Flags(folder, once=True, yes=True, sandbox=sandbox)
-    place = await here(folder if folder is not None and folder.is_dir() else None)
-    target = story_folder(place, folder)
-    settings = Settings(
-        project_id=place.project_id, root=place.root, folder=target, state_home=place.home, once=True, sandbox=sandbox
-    )
-    checked = await preflight(settings)
-    found = await asyncio.to_thread(read_stories, place.root, target)
-    wanted = next((s for s in found.stories if s.id.lower() == story.lower()), None)
-    if wanted is None:
-        raise UsageError(f"there is no story {story!r} in {target}", mend="`auto-dev stories list DIR` shows them.")
-    place.place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return await _start(flags, place, settings, checked, found, only=wanted.id)

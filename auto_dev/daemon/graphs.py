@@ -6,6 +6,8 @@ import importlib
 from functools import cache
 from typing import Any
 
+from langgraph.graph import StateGraph
+
 from auto_dev.errors import ConfigError
 from auto_dev.graphs import story
 from auto_dev.nodes.state import GRAPH_VERSION
@@ -28,12 +30,16 @@ def load_graph(reference: str | None, version: str) -> Any:
         return story.build()
     module_name, _, attribute = reference.partition(":")
     try:
-        build = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+        built = getattr(importlib.import_module(module_name), attribute)()
+    except Exception as error:  # whatever a project's own code raises while it is loaded, its runs wait for the mend
         raise ConfigError(
-            f"{reference!r} cannot be loaded: {error}", where="run.graph", mend='Write it as "package.module:build".'
+            f"{reference!r} cannot be loaded: {type(error).__name__}: {error}",
+            where="run.graph",
+            mend='Write it as "package.module:build"; the package must be installed beside auto-dev.',
         ) from error
-    return build()
+    if not isinstance(built, StateGraph):
+        raise ConfigError(f"{reference!r} did not build a StateGraph", where="run.graph", mend="See docs/extending.md.")
+    return built
 
 
 def graph_version(reference: str | None) -> str:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +15,10 @@ from pathlib import Path
 from auto_dev import __version__
 from auto_dev.errors import AutoDevError
 from auto_dev.processes import boot_id, start_ticks
+
+
+LOOKERS_S = 2.0  # a lock that nobody has named himself on for so long is somebody's all the same
+POLL_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +63,7 @@ def hold(state: Path, daemon_id: str) -> Iterator[Instance]:
     lock, info = _files(state)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            other = read(state)
-            pid = f" (PID {other.pid})" if other else ""
-            raise AutoDevError(
-                f"a daemon already works on this project{pid}",
-                mend="`auto-dev status` shows it, `auto-dev stop` ends it.",
-            ) from None
+        _lock(descriptor, state)
         instance = Instance(os.getpid(), start_ticks(os.getpid()), boot_id(), __version__, daemon_id)
         temporary = info.with_suffix(".tmp")
         temporary.touch(mode=0o600)
@@ -76,6 +73,26 @@ def hold(state: Path, daemon_id: str) -> Iterator[Instance]:
         info.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, state: Path) -> None:
+    """Take the lock for life. Who only looks (``running``) holds it for a moment and must not make us refuse."""
+    deadline = time.monotonic() + LOOKERS_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = read(state)
+            alive = other is not None and other.alive()
+            if not alive and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+                continue
+            raise AutoDevError(
+                f"a daemon already works on this project{f' (PID {other.pid})' if other and alive else ''}",
+                mend="`auto-dev status` shows it, `auto-dev stop` ends it.",
+            ) from None
+        else:
+            return
 
 
 def read(state: Path) -> Instance | None:

@@ -108,6 +108,8 @@ def explain(backlog: Backlog, story_id: str, satisfied: set[str]) -> dict[str, A
         "dependents": [other.id for other in backlog.stories if story.id in other.depends_on],
         "story": summary(story),
         "problems": [
-            problem(found) for found in backlog.problems if story.id in found.story_ids or found.path == story.path
+            problem(found)
+            for found in backlog.problems
+            if story.id in found.story_ids or (found.path == story.path and not found.story_ids)
         ],
     }

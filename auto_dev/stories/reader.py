@@ -10,7 +10,7 @@ from auto_dev.stories import body, build, check, criteria, epics, frontmatter, i
 from auto_dev.stories.found import Found, Origin, Reading
 from auto_dev.stories.frontmatter import Field, Front
 from auto_dev.stories.model import Backlog, Problem, Story
-from auto_dev.stories.problems import error, warning
+from auto_dev.stories.problems import bounded, error, warning
 from auto_dev.stories.yamltree import flat, is_null
 
 _BOMS = (
@@ -50,9 +50,9 @@ def parse(path: str, data: bytes) -> Reading:
     text = decode(path, data)
     if isinstance(text, Problem):
         return _unread(path, text)
-    if PurePosixPath(path).suffix.lower() in _YAML:
-        return epics.read(path, text)
-    return _markdown(path, text)
+    reading = epics.read(path, text) if PurePosixPath(path).suffix.lower() in _YAML else _markdown(path, text)
+    reading.problems = bounded(path, reading.problems)
+    return reading
 
 
 def decode(path: str, data: bytes) -> str | Problem:

@@ -674,3 +674,14 @@ def test_a_document_with_broken_frontmatter_that_was_meant_gets_a_warning() -> N
     assert stories == []
     assert [problem.level for problem in problems] == ["warning"]
     assert "no story in this file" in problems[0].message
+
+
+def test_a_file_with_countless_problems_tells_some_and_holds_back_all() -> None:
+    rows = "".join(f"| A-{number} | T | odd |\n" for number in range(300))
+    keys = "".join(f"k{number}: [\n" for number in range(300))
+    _, problems = read_file("index.md", f"| ID | Title | Status |\n|---|---|---|\n{rows}".encode())
+    assert len(problems) == 200
+    assert problems[-1].message == "101 more problems in this file"
+    story, problems = read(f"---\nid: A-1\ntitle: T\n{keys}---\n")
+    assert len(problems) == 200
+    assert {problem.story_ids for problem in problems} == {(story.id,)}

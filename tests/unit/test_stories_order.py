@@ -222,6 +222,7 @@ def test_the_shapes_for_the_command_line() -> None:
         [{"id": "A", "satisfied": True, "status": "ready"}],
     )
     assert (present.explain(backlog, "A", set()) or {})["dependents"] == ["B"]
+    assert told["problems"] == []  # C's error in the same file is not B's
     assert present.explain(backlog, "Z", set()) is None
 
 
