@@ -68,6 +68,7 @@ def start(
     once: Annotated[bool, typer.Option("--once", help="Work until nothing can start, then exit.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start at once, without the countdown.")] = False,
     no_sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Let agents run with your own rights.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Work through the stories of a folder."""
     from auto_dev.commands import output
@@ -77,7 +78,7 @@ def start(
         output.warn("warning: this version has no dashboard yet; --port has no effect")
     flags = Flags(
         folder, daily_budget, weekly_budget, max_parallel, schedule, notify, agent, database_url,
-        foreground=foreground, once=once, yes=yes, sandbox=not no_sandbox,
+        foreground=foreground, once=once, yes=yes, sandbox=not no_sandbox, as_json=as_json,
     )  # fmt: skip
     _run(start(flags))
 
@@ -103,10 +104,14 @@ def decide(
     from auto_dev.commands import control
     from auto_dev.commands.status import decisions_list
 
-    if decision is None or answer is None:
-        _run(decisions_list(as_json=as_json, only=decision))
+    if answer is None:
+        if text:
+            raise UsageError("--text goes with an answer", mend="Give --answer too; `auto-dev decide` lists them.")
+        _run(decisions_list(as_json=as_json, only=decision.strip().lower() if decision else None))
+    elif decision is None:
+        raise UsageError("which decision?", mend="`auto-dev decide` lists the open ones with their ids.")
     else:
-        _run(control.decide(decision, answer, text, as_json=as_json))
+        _run(control.decide(decision.strip().lower(), answer.strip(), text, as_json=as_json))
 
 
 @app.command()
@@ -214,11 +219,12 @@ def run(
     story: Story,
     folder: Annotated[Optional[Path], typer.Option("--dir", help="The folder of stories.")] = None,  # noqa: UP045
     no_sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Let the agent run with your own rights.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Work on one story, here and now."""
     from auto_dev.commands.start import run_one
 
-    _run(run_one(story, folder, sandbox=not no_sandbox))
+    _run(run_one(story, folder, sandbox=not no_sandbox, as_json=as_json))
 
 
 @app.command()

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from auto_dev.budget.ledger import Ledger
-from auto_dev.budget.limits import BudgetLimits, Window
+from auto_dev.budget.limits import BudgetLimits, BudgetOverview, Window
 from auto_dev.commands import output
 from auto_dev.commands.here import here, person
 from auto_dev.daemon.clock import now
@@ -30,10 +30,15 @@ def _facts(window: Window) -> dict[str, Any]:
 async def show(*, as_json: bool) -> ExitCode:
     """Print today's and this week's window, and the cost of each story."""
     place = await here()
-    async with place.database() as db:
-        ledger = Ledger(db.pool, place.project_id, now)
-        overview = await ledger.overview(BudgetLimits.of(place.config))
-        costs = await ledger.costs_by_story()
+    limits = BudgetLimits.of(place.config)
+    if place.known:
+        async with place.database() as db:
+            ledger = Ledger(db.pool, place.project_id, now)
+            overview = await ledger.overview(limits)
+            costs = await ledger.costs_by_story()
+    else:
+        day, week = (Window(key.scope, key.key, key.limit_microusd) for key in limits.shared_windows(now()))
+        overview, costs = BudgetOverview(day, week, limits.alert_at), {}
     if as_json:
         stories = {story: dollars(cost) for story, cost in sorted(costs.items())}
         output.emit_json({"day": _facts(overview.day), "week": _facts(overview.week), "stories": stories})

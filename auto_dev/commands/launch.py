@@ -121,12 +121,11 @@ async def gone(state: Path, running: instance.Instance, within_s: float) -> bool
     """Wait until the daemon has let go of its lock and its process has ended; False when it still holds it."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
-    while (other := instance.running(state)) is not None and other.pid == running.pid:
-        if loop.time() > deadline:
-            return False
+    while True:
+        other = instance.running(state)
+        holds = other is not None and other.pid == running.pid
+        if not holds and not running.alive():
+            return True
+        if loop.time() > deadline + (0 if holds else GONE_S):  # after the lock comes the interpreter's end
+            return not holds
         await asyncio.sleep(POLL_S)
-    # The lock is the truth; what comes after it is the interpreter's end.
-    deadline = loop.time() + GONE_S
-    while running.alive() and loop.time() < deadline:
-        await asyncio.sleep(POLL_S)
-    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +19,12 @@ from auto_dev.model import dollars, microusd, money
 from auto_dev.text import line
 
 REFRESH_S = 1.0
+_TAIL = 4000  # bytes of an agent's output that `logs` shows
 
 
 async def status(*, as_json: bool, watch: bool) -> ExitCode:
     """Print what every story is doing."""
-    place = await here()
+    place = await here(lenient=True)
     if not place.known:
         facts: dict[str, Any] = _nothing(place)
         _print(facts, as_json)
@@ -155,15 +157,15 @@ def _status_words(story: Mapping[str, Any]) -> str:
 
 def print_decision(decision: Mapping[str, Any]) -> None:
     """A question, what speaks for it, and the commands that answer it."""
-    output.say(f"? {decision['story']}: {line(decision['question'], 400)}  [{decision['id']}]")
+    question, story = line(decision["question"], 400), decision["story"]
+    output.say(f"? {question if question.startswith(story) else f'{story}: {question}'}  [{decision['id']}]")
     if decision["why"]:
         output.say(f"    {line(decision['why'], 400)}")
     for entry in decision["evidence"][:3]:
-        title = line(str(entry.get("title", "")), 80)
         where = f"{entry['file']}:{entry['line']}" if entry.get("file") and entry.get("line") else entry.get("file", "")
-        excerpt = [part for part in str(entry.get("excerpt", "")).splitlines() if part.strip()][-4:]
-        output.say("    | " + " ".join(str(part) for part in (title, where) if part))
-        for part in excerpt:
+        parts = (str(part) for part in (entry.get("title"), where, entry.get("number")) if part not in (None, ""))
+        output.say("    | " + line(" ".join(parts), 160))
+        for part in [part for part in str(entry.get("excerpt", "")).splitlines() if part.strip()][-4:]:
             output.say(f"    |   {line(part, 160)}")
     for option in decision["options"]:
         text = ' --text "…"' if option["wants_text"] else ""
@@ -176,7 +178,7 @@ async def prs(*, as_json: bool) -> ExitCode:
     """Print the pull requests that wait for review, and those that were."""
     from auto_dev.store.events import QUERIES
 
-    place = await here()
+    place = await here(lenient=True)
     rows: Sequence[DictRow] = ()
     if place.known:
         async with place.database() as db:
@@ -204,14 +206,16 @@ async def decisions_list(*, as_json: bool, only: str | None = None) -> ExitCode:
     """Print what waits for a person: all of it, or one decision."""
     from auto_dev.store import decisions
 
-    place = await here()
-    asked: list[dict[str, Any]] = []
+    place = await here(lenient=True)
+    rows: Sequence[DictRow] = ()
     if place.known:
         async with place.database() as db, db.pool.connection() as conn:
             rows = await decisions.open_ones(conn, place.project_id)
-            asked = [decision_facts(row) for row in rows if only in (None, row["id"])]
-    if only and not asked:
-        raise UsageError(f"decision {only!r} is not open", mend="`auto-dev decide` lists the open ones.")
+            if only and all(row["id"] != only for row in rows):
+                await decisions.require_open(conn, place.project_id, only)
+    elif only:
+        raise decisions.unknown(only)
+    asked = [decision_facts(row) for row in rows if only in (None, row["id"])]
     if as_json:
         output.emit_json({"decisions": asked})
     elif not asked:
@@ -223,44 +227,80 @@ async def decisions_list(*, as_json: bool, only: str | None = None) -> ExitCode:
 
 
 async def logs(story: str | None, *, as_json: bool, follow: bool) -> ExitCode:
-    """Print events, and for one story also its agent's output."""
-    from auto_dev.store import backlog, events
-
-    place = await here()
+    """Print events, and for one story also its agent's output. JSON is one document, or a line each with ``follow``."""
+    place = await here(lenient=True)
+    if not place.known:
+        if as_json and not follow:
+            output.emit_json({"events": [], "files": []})
+        else:
+            output.say("Nothing happened yet.")
+        return ExitCode.DONE
     async with place.database() as db:
-        last, shown = 0, False
-        if story:
-            async with db.pool.connection() as conn:
-                row = await backlog.row(conn, place.project_id, story)
-            if row is None:
-                raise UsageError(f"there is no story {story!r}", mend="`auto-dev status` lists them.")
+        row = await _story_row(place, db, story) if story else None
+        name = row["id"] if row else None
+        found = await _events(place, db, 0, name)
+        folder = place.place.runs / row["id"] / row["run_id"] if row and row["run_id"] else None
+        if not follow:
+            return _print_log(found, sorted(folder.glob("*.log")) if folder else [], as_json)
+        last = 0
         while True:
-            async with db.pool.connection() as conn:
-                found = await events.after(conn, place.project_id, last, story=story)
             for event in found:
-                last, shown = event["id"], True
-                _print_event(event, as_json)
-            if found:
-                continue
-            if not follow:
-                break
-            await asyncio.sleep(REFRESH_S / 2)
-    if story and row and row["run_id"] and not as_json:
-        _print_agent_logs(place.place.runs / row["id"] / row["run_id"])
-    if not shown and not as_json:
+                last = event["id"]
+                output.say(json.dumps(_event_facts(event), ensure_ascii=False) if as_json else _event_text(event))
+            sys.stdout.flush()
+            if not found:
+                await asyncio.sleep(REFRESH_S / 2)
+            found = await _events(place, db, last, name)
+
+
+async def _story_row(place: Here, db: Any, story: str) -> DictRow:
+    from auto_dev.store import backlog
+
+    async with db.pool.connection() as conn:
+        rows = await backlog.rows(conn, place.project_id)
+    found: DictRow | None = next((row for row in rows if row["id"].lower() == story.lower()), None)
+    if found is None:
+        raise UsageError(f"there is no story {story!r}", mend="`auto-dev status` lists them.")
+    return found
+
+
+async def _events(place: Here, db: Any, after: int, story: str | None) -> list[DictRow]:
+    """Every event after ``after``, oldest first."""
+    from auto_dev.store import events
+
+    found: list[DictRow] = []
+    async with db.pool.connection() as conn:
+        while more := await events.after(conn, place.project_id, found[-1]["id"] if found else after, story=story):
+            found += more
+    return found
+
+
+def _print_log(found: Sequence[DictRow], files: Sequence[Path], as_json: bool) -> ExitCode:
+    if as_json:
+        output.emit_json({"events": [_event_facts(event) for event in found], "files": [str(path) for path in files]})
+        return ExitCode.DONE
+    for event in found:
+        output.say(_event_text(event))
+    if not found:
         output.say("Nothing happened yet.")
+    for path in files:
+        output.say(f"\n── {path}")
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(size - _TAIL, 0))
+            output.say(file.read().decode("utf-8", "replace").rstrip())
     return ExitCode.DONE
 
 
-def _print_event(event: Mapping[str, Any], as_json: bool) -> None:
-    record = {
+def _event_facts(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "id": event["id"], "at": event["at"].isoformat(timespec="milliseconds"), "kind": event["kind"],
         "story": event["story_id"], "run": event["run_id"], "data": event["data"],
     }  # fmt: skip
-    if as_json:
-        output.say(json.dumps(record, ensure_ascii=False))
-    else:
-        output.say(f"{event['at']:%H:%M:%S}  {event_line(event)}")
+
+
+def _event_text(event: Mapping[str, Any]) -> str:
+    return f"{event['at']:%H:%M:%S}  {event_line(event)}"
 
 
 def event_line(event: Mapping[str, Any]) -> str:
@@ -274,12 +314,3 @@ def _word(key: str, value: Any) -> str:
     if key.endswith("_microusd"):
         return f"{key.removesuffix('_microusd')}={money(int(value))}"
     return f"{key}={line(', '.join(map(str, value)) if isinstance(value, list) else str(value), 120)}"
-
-
-def _print_agent_logs(folder: Path) -> None:
-    for path in sorted(folder.glob("*.log")):
-        output.say(f"\n── {path}")
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(size - 4000, 0))
-            output.say(file.read().decode("utf-8", "replace").rstrip())

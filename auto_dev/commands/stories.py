@@ -8,7 +8,7 @@ from typing import Any
 
 from auto_dev.commands import output
 from auto_dev.commands.here import here
-from auto_dev.errors import AutoDevError, ExitCode, GitError, UsageError
+from auto_dev.errors import ExitCode, GitError, StoryError, UsageError
 from auto_dev.model import FileStatus
 from auto_dev.stories import present
 from auto_dev.stories.model import Backlog
@@ -57,9 +57,13 @@ def _print_check(facts: dict[str, Any]) -> None:
         if stories or entry["problems"]:
             output.say(f"{entry['path']}: {stories or entry['kind']}")
         for problem in entry["problems"]:
-            place = f"line {problem['line']}: " if problem["line"] else ""
-            output.say(f"    {problem['level']}: {place}{problem['message']} {problem['mend']}".rstrip())
+            output.say(f"    {_problem(problem)}")
     output.say("  ".join(f"{name}: {count}" for name, count in facts["counts"].items()))
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    where = f"line {problem['line']}" if problem.get("line") else ""
+    return f"{problem['level']}: {StoryError(problem['message'], where=where, mend=problem['mend'])}"
 
 
 def _understood(story: dict[str, Any]) -> str:
@@ -98,7 +102,7 @@ async def explain(story: str, folder: Path | None, *, as_json: bool) -> ExitCode
     found = await _backlog(folder)
     facts = present.explain(found, story, await _satisfied(found))
     if facts is None:
-        raise AutoDevError(f"there is no story {story!r} here", mend="`auto-dev stories list` shows them.")
+        raise UsageError(f"there is no story {story!r} here", mend="`auto-dev stories list` shows them.")
     if as_json:
         output.emit_json(facts)
         return ExitCode.DONE
@@ -108,5 +112,5 @@ async def explain(story: str, folder: Path | None, *, as_json: bool) -> ExitCode
     for needed in facts["depends_on"]:
         output.say(f"  needs {needed['id']}: {'satisfied' if needed['satisfied'] else 'not yet'}")
     for problem in facts["problems"]:
-        output.say(f"  {problem['level']}: {problem['message']} {problem['mend']}".rstrip())
+        output.say(f"  {_problem(problem)}")
     return ExitCode.DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from auto_dev.commands import output
@@ -10,7 +11,7 @@ from auto_dev.daemon.checkout import git_of, look
 from auto_dev.errors import ExitCode
 from auto_dev.store import leases
 from auto_dev.worktrees.mirror import Mirror
-from auto_dev.worktrees.worktree import Worktrees
+from auto_dev.worktrees.worktree import CleanupReport, WorktreeInfo, Worktrees
 
 
 async def _open(place: Here) -> Worktrees:
@@ -23,24 +24,31 @@ async def _open(place: Here) -> Worktrees:
 async def worktrees(*, cleanup: bool, as_json: bool) -> ExitCode:
     """List them, or remove those that no lease holds and no unsaved work is in."""
     place = await here()
-    async with place.database() as db, db.pool.connection() as conn:
-        held = await leases.held(conn, place.project_id)
-        needed = await _needed(place, conn)
-    trees = await _open(place)
+    held: set[str] = set()
+    needed: set[str] = set()
+    trees: Worktrees | None = None
+    if place.known:
+        async with place.database() as db, db.pool.connection() as conn:
+            held, needed = await leases.held(conn, place.project_id), await _needed(place, conn)
+        trees = await _open(place)
     if cleanup:
-        report = await trees.cleanup(held | needed)
-        facts = {
-            "removed": list(report.removed),
-            "kept": [{"story": story, "reason": reason} for story, reason in report.kept.items()],
-        }
-        if as_json:
-            output.emit_json(facts)
-        else:
-            output.say(f"Removed {len(report.removed)} worktrees.")
-            for story, reason in report.kept.items():
-                output.say(f"kept {story}: {reason}")
-        return ExitCode.DONE
-    infos = await trees.list()
+        _print_cleanup(await trees.cleanup(held | needed) if trees else CleanupReport((), {}), as_json)
+    else:
+        _print_worktrees(await trees.list() if trees else [], held, as_json)
+    return ExitCode.DONE
+
+
+def _print_cleanup(done: CleanupReport, as_json: bool) -> None:
+    if as_json:
+        kept = [{"story": story, "reason": reason} for story, reason in done.kept.items()]
+        output.emit_json({"removed": list(done.removed), "kept": kept})
+        return
+    output.say(f"Removed {len(done.removed)} worktrees.")
+    for story, reason in done.kept.items():
+        output.say(f"kept {story}: {reason}")
+
+
+def _print_worktrees(infos: Sequence[WorktreeInfo], held: set[str], as_json: bool) -> None:
     if as_json:
         output.emit_json(
             {
@@ -54,12 +62,11 @@ async def worktrees(*, cleanup: bool, as_json: bool) -> ExitCode:
     elif not infos:
         output.say("No worktrees.")
     else:
+        states = ["in use" if i.story_id in held else "unsaved work" if i.unsaved else "idle" for i in infos]
         output.table(
             ("story", "state", "path"),
-            [(i.story_id, "in use" if i.story_id in held else "unsaved work" if i.unsaved else "idle", str(i.path))
-             for i in infos],
-        )  # fmt: skip
-    return ExitCode.DONE
+            [(i.story_id, state, str(i.path)) for i, state in zip(infos, states, strict=True)],
+        )
 
 
 async def _needed(place: Here, conn: Any) -> set[str]:

@@ -71,6 +71,7 @@ class Control:
         """Let the runs go on that were paused for ``cause`` ("budget"). Returns the runs."""
         resumed = []
         async with self.db.transaction() as conn:
+            await conn.execute(QUERIES["lock_project"], {"project": self.project})
             cursor = await conn.execute(QUERIES["paused_runs"], {"project": self.project})
             for row in await cursor.fetchall():
                 if str(row["reason"]).startswith(cause):

@@ -16,7 +16,6 @@ from auto_dev import __version__
 from auto_dev.errors import AutoDevError
 from auto_dev.processes import boot_id, start_ticks
 
-
 LOOKERS_S = 2.0  # a lock that nobody has named himself on for so long is somebody's all the same
 POLL_S = 0.005
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import psycopg
+from psycopg.rows import DictRow
 
 from auto_dev.budget.limits import CENT, BudgetLimits
 from auto_dev.config import Config, in_window, parse_window
@@ -74,6 +75,10 @@ class Scheduler:
         project = services.place.id
         await backlog.reconcile(conn, project, services.dependencies == "stacked")
         await self._requeue_orphans(conn)
+        await conn.execute(
+            QUERIES["forget_lost_jobs"],
+            {"queue": runs.queue_name(project), "daemon": services.daemon_id, "in_hand": self._in_hand()},
+        )
         cursor = await conn.execute(QUERIES["due_runs"], {"project": project, "now": services.clock()})
         for row in await cursor.fetchall():
             await runs.requeue(conn, project, row["id"], [RunStatus.PAUSED])
@@ -82,13 +87,20 @@ class Scheduler:
 
     async def orphans(self, conn: Connection) -> list[str]:
         """Runs that say they run but whose lease nobody alive holds; locked for the caller."""
-        cursor = await conn.execute(QUERIES["orphaned_runs"], {"project": self._services.place.id})
-        return [row["id"] for row in await cursor.fetchall()]
+        return [row["id"] for row in await self._orphans(conn)]
+
+    async def _orphans(self, conn: Connection) -> list[DictRow]:
+        services = self._services
+        cursor = await conn.execute(
+            QUERIES["orphaned_runs"],
+            {"project": services.place.id, "daemon": services.daemon_id, "in_hand": self._in_hand()},
+        )
+        # Once more: a run may have been taken in hand between the question and its answer.
+        return [row for row in await cursor.fetchall() if row["id"] not in self._in_hand()]
 
     async def _requeue_orphans(self, conn: Connection) -> list[str]:
         project = self._services.place.id
-        cursor = await conn.execute(QUERIES["orphaned_runs"], {"project": project})
-        orphans = [row for row in await cursor.fetchall() if row["id"] not in self._in_hand()]
+        orphans = await self._orphans(conn)
         for row in orphans:
             await runs.requeue(conn, project, row["id"], [RunStatus.RUNNING])
             await emit(conn, project, "RUN_RECOVERED", story=row["story_id"], run=row["id"])

@@ -58,9 +58,10 @@ class Daemon:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
-        self.runner = Runner(services, self._stop.is_set)
+        self.runner = Runner(services, self._stop.is_set, lambda: self.config.run.max_parallel)
         self.scheduler = Scheduler(services, lambda: self.config, lambda: list(self.runner.in_hand))
         self._project_paused = False
+        self._finished = False
         self._last_digest = ""
         self._idle = Idle()
         self._outlook = Outlook()
@@ -96,7 +97,15 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(*background, worker, return_exceptions=True)
             await self._end()
-        return exit_code(self._outlook)
+        return self._exit_code()
+
+    def _exit_code(self) -> ExitCode:
+        """What ``--once`` came to; a daemon that was told to stop did as it was told, but its work is not over."""
+        if self._outlook.broken:
+            return ExitCode.ERROR
+        if not self.settings.once:
+            return ExitCode.DONE
+        return exit_code(self._outlook) if self._finished else ExitCode.INTERRUPTED
 
     # ── beginning and end ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -118,7 +127,11 @@ class Daemon:
                 {"project": project, "host": self.host, "daemon": services.daemon_id},
             )
         await self._sweep()
+        left = await services.db.fetch_all(QUERIES["abandoned_reservations"], {"project": project})
+        await services.ledger.reconcile([row["run_id"] for row in left])
         async with services.db.transaction() as conn:
+            row = await (await conn.execute(QUERIES["get_project"], {"project": project})).fetchone()
+            self._project_paused = bool(row and row["paused"])
             orphans = await self.scheduler.recover(conn)
             await emit(conn, project, "DAEMON_STARTED", daemon=services.daemon_id, recovered=orphans)
         await self._sync_stories()
@@ -161,12 +174,16 @@ class Daemon:
             async with asyncio.timeout(FLUSH_S):
                 while await self._deliverer.deliver_due(flush=True):
                     pass
-        async with services.db.transaction() as conn:
-            await conn.execute(QUERIES["end_daemon"], {"daemon": services.daemon_id})
-            # What was cut off goes on with the next daemon.
-            for run in await self.scheduler.orphans(conn):
-                await runs.pause(conn, run, STOPPED, None)
-            await emit(conn, project, "DAEMON_ENDED", daemon=services.daemon_id)
+        try:
+            async with services.db.transaction() as conn:
+                await conn.execute(QUERIES["end_daemon"], {"daemon": services.daemon_id})
+                # What was cut off goes on with the next daemon.
+                for run in await self.scheduler.orphans(conn):
+                    await runs.pause(conn, run, STOPPED, None)
+                await emit(conn, project, "DAEMON_ENDED", daemon=services.daemon_id)
+        except (psycopg.OperationalError, StoreError) as error:
+            # The next daemon finds everything as after a kill, and recovers it.
+            log.warning("ended without the database", extra={"action": "ended_blind", "why": str(error)})
 
     # ── loops ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -192,8 +209,9 @@ class Daemon:
                 if now - stories >= STORIES_S:
                     stories = now
                     await self._sync_stories()
-                if now - reconciled >= RECONCILE_S:
+                if now - reconciled >= RECONCILE_S or self.runner.left_behind:
                     reconciled = now
+                    self.runner.left_behind = False
                     async with self.services.db.transaction() as conn:
                         await self.scheduler.reconcile(conn)
                     await prune_finished(self.services.db.checkpoints, KEEP_THREADS_DAYS)
@@ -215,7 +233,8 @@ class Daemon:
                 await runs.requeue(conn, project, due["id"], [RunStatus.PAUSED])
             self._idle = await self.scheduler.dispatch(conn)
             self._outlook = await outlook(conn, project, self._idle.reason)
-        if self.settings.once and not self.runner.in_hand and self._outlook.finished:
+        if self.settings.once and not self.runner.in_hand and self._outlook.finished and not self._stop.is_set():
+            self._finished = True
             self.stop()
 
     async def _drop_taken_away(self, conn: AsyncConnection[Any]) -> None:
@@ -277,6 +296,8 @@ class Daemon:
                         fetch_job_polling_interval=POLL_JOBS_S,
                         delete_jobs="always",
                         install_signal_handlers=False,
+                        # A worker that loses the database gives its jobs up at once; their runs go on without it.
+                        shutdown_graceful_timeout=0,
                     )
             except (psycopg.Error, procrastinate.exceptions.ProcrastinateException) as error:
                 log.warning("the worker lost the database", extra={"action": "worker_lost", "why": str(error)})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
+from psycopg.types.json import Jsonb
 
 from auto_dev.errors import StoreError
 from auto_dev.model import ACTIVE_RUN, RunStatus
@@ -14,6 +15,7 @@ from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.state import PROCEED, STOP, StoryState
 from auto_dev.store import decisions, runs
 from auto_dev.store.events import QUERIES, Connection, emit, wake
+from auto_dev.stories import bullets, criteria
 
 # Where an answer sends the run, by the node that asked.
 RETRY_AT: Final[Mapping[str, str]] = {"verify": "implement", "repair": "implement", "review": "implement"}
@@ -57,6 +59,9 @@ async def _apply(
         # The waiver covers the failures that the person saw. `verify` judges again: gates that it had left out, because
         # a person was to be asked anyway, still have to pass.
         return {"route": "verify" if asked_by == "verify" else AFTER[asked_by], "waived": waived}
+    if action == "criteria":
+        await _judge_by(conn, context, criteria_in(text))
+        return {"route": asked_by}
     if action == "choose":
         choice = text or str(option["label"])
         await _hint(conn, context, f"You asked: {row['question']}\nThe answer is: {choice}")
@@ -69,6 +74,20 @@ async def _apply(
     if target == "implement" and asked_by != "implement":
         again["round"] = state.get("round", 0) + 1
     return again
+
+
+def criteria_in(text: str) -> tuple[str, ...]:
+    """The acceptance criteria in a person's words: list items, or else one on each line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if any(bullets.bullet(line) is not None for line in lines):
+        return tuple(criteria.unique(criteria.of_lines(lines)))
+    return tuple(dict.fromkeys(bullets.unchecked(" ".join(line.split())) for line in lines))
+
+
+async def _judge_by(conn: Connection, context: RunContext, wanted: Sequence[str]) -> None:
+    """Make the criteria part of this run's story, as if its file had stated them."""
+    context.story = context.story.model_copy(update={"acceptance_criteria": tuple(wanted)})
+    await conn.execute(QUERIES["set_criteria"], {"run": context.run_id, "criteria": Jsonb(list(wanted))})
 
 
 async def _hint(conn: Connection, context: RunContext, text: str) -> None:

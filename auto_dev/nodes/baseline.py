@@ -12,7 +12,9 @@ from auto_dev.nodes.verdicts import rule
 
 async def baseline(state: StoryState, context: RunContext) -> StoryState:
     """Run the commands on the base commit (once per commit and project) and judge them before money is spent."""
-    outcomes = await baseline_outcomes(context, state["base_sha"])
+    # "It is mended: check again" must not be answered from what was kept.
+    again = state.get("asked_by") == "baseline"
+    outcomes = await baseline_outcomes(context, state["base_sha"], again=again)
     context.save("baseline.json", [outcome_row(outcome) for outcome in outcomes])
     judgement = judge_baseline(outcomes)
     duration = int(sum(outcome.duration_s for outcome in outcomes) * 1000)

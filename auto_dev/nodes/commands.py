@@ -106,8 +106,11 @@ class CommandBench:
         return await run_command(self._context, gate, folder, env, self._label)
 
 
-async def baseline_outcomes(context: RunContext, sha: str) -> tuple[CommandOutcome, ...]:
-    """The commands' outcomes on a base commit: the same for all stories that start there, so they are kept."""
+async def baseline_outcomes(context: RunContext, sha: str, *, again: bool = False) -> tuple[CommandOutcome, ...]:
+    """The commands' outcomes on a base commit: the same for all stories that start there, so they are kept.
+
+    ``again``: run them whatever was kept.
+    """
     gates = tuple(context.policy.gates.command)
     if not gates:
         return ()
@@ -115,7 +118,7 @@ async def baseline_outcomes(context: RunContext, sha: str) -> tuple[CommandOutco
     digest = hashlib.sha256(f"{sha}\n{plan}\n{context.policy.setup.command}".encode()).hexdigest()[:24]
     kept = context.services.place.state / "baselines" / f"{digest}.json"
     async with context.services.lock(f"baseline:{digest}"):
-        if kept.exists():
+        if kept.exists() and not again:
             return tuple(outcome_from(row) for row in json.loads(kept.read_text("utf-8")))
         async with CommandBench(context, "baseline") as bench:
             outcomes = tuple([await bench.run(gate, sha) for gate in gates])

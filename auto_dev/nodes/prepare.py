@@ -70,7 +70,7 @@ async def starting_point(context: RunContext) -> StartingPoint:
 
 
 def _criteria_question(context: RunContext) -> decisions.Question:
-    """Both answers let ``prepare`` run again; a text goes into the brief as the person's hint."""
+    """Both answers let ``prepare`` run again; with a person's criteria the work is judged by them."""
     return decisions.Question(
         key="criteria",
         kind="criteria",
@@ -79,8 +79,8 @@ def _criteria_question(context: RunContext) -> decisions.Question:
         options=(
             {
                 "id": "criteria",
-                "label": "These are the criteria",
-                "action": "retry",
+                "label": "These are the criteria, one a line",
+                "action": "criteria",
                 "recommended": True,
                 "wants_text": True,
                 "data": {},

@@ -52,8 +52,8 @@ async def ask_about(state: StoryState, context: RunContext, node: str, error: Au
         decisions.Question(
             key=f"problem:{node}:{number}",
             kind="problem",
-            question=f"{context.story.id} stopped in step “{node}”: {error.what}. What now?",
-            why=" ".join(part for part in (error.where, error.mend) if part),
+            question=f"{context.story.id} stopped in step “{node}”: {error.what.rstrip('.')}. What now?",
+            why=". ".join(part for part in (error.where, error.mend) if part),
             options=(RETRY, SKIP, ABANDON),
             evidence=evidence,
         ),

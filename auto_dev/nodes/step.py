@@ -15,7 +15,6 @@ from auto_dev.nodes.problem import ask_about
 from auto_dev.nodes.state import StoryState
 from auto_dev.notify.facts import budget_cause
 from auto_dev.store import runs
-from auto_dev.store.events import emit
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +42,8 @@ def step(name: str, phase: Phase, progress: int, node: Node, *, spends: bool = F
         context = runtime.context
         if (interruption := context.services.interruption()) is not None:
             raise interruption
-        async with context.write() as conn:
-            await runs.enter_node(conn, context.run_id, name, phase, progress)
-            await emit(conn, context.project, "RUN_STEP", story=context.story.id, run=context.run_id, node=name)
+        async with context.services.db.pool.connection() as conn:
+            await runs.enter_node(conn, context.lease, context.run_id, name, phase, progress)
         try:
             if spends:
                 await context.services.ledger.enter(context.run_id, context.story.id, context.limits())
@@ -55,7 +53,8 @@ def step(name: str, phase: Phase, progress: int, node: Node, *, spends: bool = F
         except (RunPausedError, RunEndedError, StaleLeaseError):
             raise
         except AutoDevError as error:
-            log.warning("node stopped", extra={"action": "node_problem", "run": context.run_id, "node": name})
+            about = {"action": "node_problem", "run": context.run_id, "node": name, "why": str(error)}
+            log.warning("%s stopped in step %s", context.story.id, name, extra=about)
             return dict(await ask_about(state, context, name, error))
 
     run.__name__ = name

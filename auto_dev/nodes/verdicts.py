@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -13,32 +14,21 @@ from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.problem import open_question
 from auto_dev.nodes.state import PROCEED, REPAIR, StoryState
 from auto_dev.store import decisions
-from auto_dev.store.events import QUERIES, emit
+from auto_dev.store.events import QUERIES, emit_all
 
 
 async def rule(state: StoryState, context: RunContext, node: str, ruled: Sequence[Ruled]) -> StoryState:
     """Store the verdicts of one round and route: proceed, repair with the findings, or ask a person."""
     round_number = state.get("round", 0)
     async with context.write() as conn:
-        for item in ruled:
-            await conn.execute(
-                QUERIES["insert_verdict"],
-                {
-                    "run": context.run_id,
-                    "gate": item.gate,
-                    "round": round_number,
-                    "verdict": item.judgement.verdict,
-                    "route": item.judgement.route,
-                    "reason": item.judgement.reason,
-                    "evidence": Jsonb([dict(entry) for entry in item.judgement.evidence]),
-                    "advisory": item.advisory,
-                    "duration_ms": item.duration_ms,
-                },
+        async with conn.cursor() as cursor:
+            await cursor.executemany(
+                QUERIES["insert_verdict"], [_row(context.run_id, round_number, item) for item in ruled]
             )
-            await emit(
-                conn, context.project, "GATE_JUDGED", story=context.story.id, run=context.run_id, gate=item.gate,
-                verdict=item.judgement.verdict, reason=item.judgement.reason,
-            )  # fmt: skip
+        await emit_all(
+            conn, context.project, "GATE_JUDGED", [_fact(item) for item in ruled],
+            story=context.story.id, run=context.run_id,
+        )  # fmt: skip
     attempts_left = context.policy.run.repair_attempts - state.get("repairs", 0)
     settled = settle(ruled, attempts_left, state.get("seen", {}))
     seen = dict(settled.digests)
@@ -63,3 +53,21 @@ async def rule(state: StoryState, context: RunContext, node: str, ruled: Sequenc
         ),
     )
     return {**asked, "seen": seen}
+
+
+def _row(run: str, round_number: int, item: Ruled) -> dict[str, Any]:
+    return {
+        "run": run,
+        "gate": item.gate,
+        "round": round_number,
+        "verdict": item.judgement.verdict,
+        "route": item.judgement.route,
+        "reason": item.judgement.reason,
+        "evidence": Jsonb([dict(entry) for entry in item.judgement.evidence]),
+        "advisory": item.advisory,
+        "duration_ms": item.duration_ms,
+    }
+
+
+def _fact(item: Ruled) -> dict[str, Any]:
+    return {"gate": item.gate, "verdict": item.judgement.verdict, "reason": item.judgement.reason}

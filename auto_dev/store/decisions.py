@@ -73,15 +73,7 @@ async def answer(
     Raises UsageError for an unknown or foreign decision, an option that it does not have, a missing text, and when it
     is no longer open (then it says who answered what).
     """
-    row = await (await conn.execute(QUERIES["lock_decision"], {"id": decision})).fetchone()
-    if row is None or row["project_id"] != project:
-        raise UsageError(f"there is no decision {line(decision, 40)!r}", mend="`auto-dev decide` lists the open ones.")
-    if row["status"] == DecisionStatus.ANSWERED:
-        raise UsageError(
-            f"decision {decision} was answered by {row['answered_by']} ({row['answered_via']}): {row['answer']}"
-        )
-    if row["status"] == DecisionStatus.CANCELLED:
-        raise UsageError(f"decision {decision} is closed: its run ended in another way")
+    row = _open(await (await conn.execute(QUERIES["lock_decision"], {"id": decision})).fetchone(), project, decision)
     chosen = next((o for o in row["options"] if o["id"] == option), None)
     if chosen is None:
         known = ", ".join(o["id"] for o in row["options"])
@@ -103,11 +95,34 @@ async def answer(
     return await get(conn, decision)
 
 
+async def require_open(conn: Connection, project: str, decision: str) -> DictRow:
+    """The project's open decision. Raises UsageError: there is none, or who answered what, or why it is closed."""
+    row = await (await conn.execute(QUERIES["get_decision"], {"id": decision})).fetchone()
+    return _open(row, project, decision)
+
+
+def unknown(decision: str) -> UsageError:
+    """The error for a decision that does not exist."""
+    return UsageError(f"there is no decision {line(decision, 40)!r}", mend="`auto-dev decide` lists the open ones.")
+
+
+def _open(row: DictRow | None, project: str, decision: str) -> DictRow:
+    if row is None or row["project_id"] != project:
+        raise unknown(decision)
+    if row["status"] == DecisionStatus.ANSWERED:
+        raise UsageError(
+            f"decision {decision} was answered by {row['answered_by']} ({row['answered_via']}): {row['answer']}"
+        )
+    if row["status"] == DecisionStatus.CANCELLED:
+        raise UsageError(f"decision {decision} is closed: its run ended in another way")
+    return row
+
+
 async def get(conn: Connection, decision: str) -> DictRow:
     """The decision's row. Raises UsageError when there is none."""
     row = await (await conn.execute(QUERIES["get_decision"], {"id": decision})).fetchone()
     if row is None:
-        raise UsageError(f"there is no decision {line(decision, 40)!r}", mend="`auto-dev decide` lists the open ones.")
+        raise unknown(decision)
     return row
 
 

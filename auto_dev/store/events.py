@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -23,6 +24,20 @@ async def emit(
         QUERIES["emit_event"],
         {"project": project, "kind": kind, "story": story, "run": run, "data": Jsonb(jsonable(data))},
     )
+
+
+async def emit_all(
+    conn: Connection, project: str, kind: str, facts: Sequence[Mapping[str, Any]], *, story: str, run: str
+) -> None:
+    """Append several events of one kind in one round trip; ``facts`` are their data."""
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            QUERIES["emit_event"],
+            [
+                {"project": project, "kind": kind, "story": story, "run": run, "data": Jsonb(jsonable(fact))}
+                for fact in facts
+            ],
+        )
 
 
 async def wake(conn: Connection, project: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -31,16 +33,23 @@ async def claim(conn: Connection, project: str, story: str, owner: str, ttl_s: f
     return Lease(project, story, owner, row["epoch"]) if row else None
 
 
-async def fence(conn: Connection, lease: Lease) -> None:
-    """Raise StaleLeaseError unless ``lease`` is still current; it stays so until this transaction ends."""
+@contextmanager
+def fenced() -> Iterator[None]:
+    """Turns the database's refusal of an old epoch into StaleLeaseError."""
     try:
-        await conn.execute(
-            QUERIES["fence"], {"project": lease.project_id, "story": lease.story_id, "epoch": lease.epoch}
-        )
+        yield
     except psycopg.Error as error:
         if error.sqlstate == "AD002":
             raise StaleLeaseError(str(error.diag.message_primary)) from None
         raise
+
+
+async def fence(conn: Connection, lease: Lease) -> None:
+    """Raise StaleLeaseError unless ``lease`` is still current; it stays so until this transaction ends."""
+    with fenced():
+        await conn.execute(
+            QUERIES["fence"], {"project": lease.project_id, "story": lease.story_id, "epoch": lease.epoch}
+        )
 
 
 async def renew(conn: Connection, project: str, owner: str, ttl_s: float = TTL_S) -> dict[str, int]:

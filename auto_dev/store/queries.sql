@@ -14,6 +14,17 @@ ON CONFLICT (id) DO UPDATE SET root = excluded.root, state_dir = excluded.state_
 -- name: get_project
 SELECT * FROM projects WHERE id = %(project)s
 
+-- name: hold_project
+-- Whether the project is paused; it stays as it is until this transaction ends.
+SELECT paused FROM projects WHERE id = %(project)s FOR SHARE
+
+-- name: limit_changed
+-- Whether a limit was changed since then.
+SELECT EXISTS (SELECT 1 FROM budget_raises WHERE project_id = %(project)s AND at > %(since)s) AS changed
+
+-- name: lock_project
+SELECT id FROM projects WHERE id = %(project)s FOR NO KEY UPDATE
+
 -- name: set_paused
 UPDATE projects SET paused = %(paused)s, paused_reason = %(reason)s WHERE id = %(project)s
 
@@ -142,7 +153,13 @@ SELECT * FROM runs WHERE id = %(run)s FOR UPDATE
 SELECT transition_run(%(run)s, %(from)s::run_status[], %(to)s::run_status, %(reason)s)
 
 -- name: enter_node
-UPDATE runs SET node = %(node)s, phase = %(phase)s, progress = greatest(progress, %(progress)s) WHERE id = %(run)s
+-- Where a run is, with its event, under the lease's fence: one statement, since every node of every run makes it.
+WITH fenced AS MATERIALIZED (SELECT fence(%(project)s, %(story)s, %(epoch)s)),
+     entered AS (
+         UPDATE runs SET node = %(node)s, phase = %(phase)s, progress = greatest(progress, %(progress)s)
+           FROM fenced WHERE id = %(run)s)
+INSERT INTO events (project_id, kind, story_id, run_id, data)
+SELECT %(project)s, 'RUN_STEP', %(story)s, %(run)s, jsonb_build_object('node', %(node)s::text) FROM fenced
 
 -- name: set_base
 UPDATE runs SET base_sha = %(base_sha)s, base_branch = %(base_branch)s WHERE id = %(run)s
@@ -179,12 +196,14 @@ SELECT count(*) FILTER (WHERE status = 'running') AS running, count(*) FILTER (W
   FROM runs WHERE project_id = %(project)s
 
 -- name: orphaned_runs
--- Runs that say they run but whose lease nobody alive holds.
+-- Runs that say they run but whose lease nobody alive holds, or the asking daemon without working on them: it lost the
+-- database before it could say how they ended, and goes on prolonging their leases with its others.
 SELECT r.id, r.story_id FROM runs r
   JOIN leases l ON l.project_id = r.project_id AND l.story_id = r.story_id
   LEFT JOIN daemons d ON d.id = l.owner
  WHERE r.project_id = %(project)s AND r.status = 'running'
-   AND (l.owner IS NULL OR l.expires_at < now() OR d.ended_at IS NOT NULL)
+   AND (l.owner IS NULL OR l.expires_at < now() OR d.ended_at IS NOT NULL
+        OR (l.owner = %(daemon)s AND NOT (r.id = ANY (%(in_hand)s))))
  ORDER BY r.id FOR UPDATE OF r SKIP LOCKED
 
 -- name: jobless_runs
@@ -231,6 +250,15 @@ SELECT procrastinate_defer_jobs_v1(ARRAY[
     ROW(%(queue)s, 'run_story', %(priority)s, NULL, NULL, jsonb_build_object('run_id', %(run)s::text), NULL)
 ]::procrastinate_job_to_defer_v1[])
 
+-- name: forget_lost_jobs
+-- Jobs of runs that this daemon does not work on and that were fetched a while ago: their end could not be written.
+DELETE FROM procrastinate_jobs j
+ WHERE j.queue_name = %(queue)s AND j.status = 'doing' AND NOT (j.args ->> 'run_id' = ANY (%(in_hand)s))
+   AND NOT EXISTS (SELECT 1 FROM procrastinate_events e
+                    WHERE e.job_id = j.id AND e.type = 'started' AND e.at > now() - interval '1 minute')
+   AND NOT EXISTS (SELECT 1 FROM runs r JOIN leases l ON l.project_id = r.project_id AND l.story_id = r.story_id
+                    WHERE r.id = j.args ->> 'run_id' AND r.status = 'running' AND l.owner <> %(daemon)s)
+
 -- name: forget_dead_jobs
 -- Jobs that a dead worker of this project left as "doing". The run's lease, not the job, says who owns the work.
 DELETE FROM procrastinate_jobs j
@@ -251,6 +279,16 @@ DELETE FROM processes WHERE boot_id = %(boot)s AND pid = %(pid)s AND started = %
 SELECT p.pid, p.started, p.boot_id FROM processes p
   LEFT JOIN daemons d ON d.id = p.daemon_id
  WHERE d.id IS NULL OR (d.project_id = %(project)s AND d.host = %(host)s AND d.id <> %(daemon)s)
+
+-- name: abandoned_reservations
+-- Runs with money set aside that nobody alive works on.
+SELECT DISTINCT v.run_id FROM reservations v
+ WHERE v.project_id = %(project)s AND v.status = 'open'
+   AND NOT EXISTS (SELECT 1 FROM runs r JOIN leases l ON l.project_id = r.project_id AND l.story_id = r.story_id
+                     LEFT JOIN daemons d ON d.id = l.owner
+                    WHERE r.id = v.run_id AND r.status = 'running'
+                      AND l.owner IS NOT NULL AND l.expires_at > now() AND d.ended_at IS NULL)
+ ORDER BY v.run_id
 
 -- name: insert_verdict
 -- A repeated node writes its verdict again: the last word of one round counts. A waived failure keeps who waived it.
@@ -341,3 +379,7 @@ SELECT count(*) AS n FROM runs r
 
 -- name: set_hint
 UPDATE runs SET hint = %(hint)s WHERE id = %(run)s
+
+-- name: set_criteria
+-- A person stated what the story's file does not: this run's copy of the story carries it.
+UPDATE runs SET policy = jsonb_set(policy, '{story,acceptance_criteria}', %(criteria)s) WHERE id = %(run)s

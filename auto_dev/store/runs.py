@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from auto_dev.errors import TransitionError
 from auto_dev.model import Phase, RunStatus, Trigger
 from auto_dev.store.events import QUERIES, Connection, emit
+from auto_dev.store.leases import Lease, fenced
 from auto_dev.text import line
 
 FRESH, RESUMED = 0, 10  # job priorities: what a person unblocked goes first
@@ -104,9 +105,21 @@ async def latest(conn: Connection, project: str, story: str) -> DictRow | None:
     return await (await conn.execute(QUERIES["latest_run"], {"project": project, "story": story})).fetchone()
 
 
-async def enter_node(conn: Connection, run: str, node: str, phase: Phase, progress: int) -> None:
-    """Record where a run is. ``progress`` in percent never falls."""
-    await conn.execute(QUERIES["enter_node"], {"run": run, "node": node, "phase": phase, "progress": progress})
+async def enter_node(conn: Connection, lease: Lease, run: str, node: str, phase: Phase, progress: int) -> None:
+    """Record where a run is, with an event. ``progress`` in percent never falls. Raises StaleLeaseError."""
+    with fenced():
+        await conn.execute(
+            QUERIES["enter_node"],
+            {
+                "project": lease.project_id,
+                "story": lease.story_id,
+                "epoch": lease.epoch,
+                "run": run,
+                "node": node,
+                "phase": phase,
+                "progress": progress,
+            },
+        )
 
 
 async def verdicts(conn: Connection, run: str) -> list[DictRow]:
