@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auto_dev.agents.registry import check_agent
 from auto_dev.config import FILE_NAME, Config
-from auto_dev.daemon.compose import Checked, check
 from auto_dev.daemon.graphs import graph_version, load_graph
 from auto_dev.daemon.settings import Settings
 from auto_dev.errors import AutoDevError, ConfigError, GitError
@@ -16,9 +16,14 @@ from auto_dev.notify.registry import make_channels
 from auto_dev.secrets import secret
 from auto_dev.worktrees.repository import UserRepository
 
+if TYPE_CHECKING:
+    from auto_dev.daemon.compose import Checked
+
 
 async def preflight(settings: Settings) -> Checked:
     """Find now what would otherwise fail in the night. Raises AutoDevError for the first thing that does not fit."""
+    from auto_dev.daemon.compose import check
+
     checked = await check(settings)
     if settings.sandbox:
         raise AutoDevError(
@@ -37,7 +42,8 @@ async def preflight(settings: Settings) -> Checked:
 def check_policy(config: Config, root: Path) -> None:
     """The parts of the configuration that name something outside of it: graph, gates, files to copy."""
     gates_for(config)
-    load_graph(config.run.graph, graph_version(config.run.graph))
+    if config.run.graph is not None:
+        load_graph(config.run.graph, graph_version(config.run.graph))
     for name in config.setup.copy_files:
         if not (root / name).exists():
             raise ConfigError(

@@ -51,13 +51,14 @@ class Here:
         """The open database. Raises AutoDevError when nothing ever began here (unless it does now, with ``begin``)."""
         from auto_dev.store.database import Database
 
-        if begin:
-            self.place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        elif not self.known:
-            raise AutoDevError(f"auto-dev has not worked on {self.root} yet", mend="Begin with `auto-dev start DIR`.")
-        else:
+        if not begin:
+            if not self.known:
+                mend = "Begin with `auto-dev start DIR`."
+                raise AutoDevError(f"auto-dev has not worked on {self.root} yet", mend=mend)
             self._expect_database()
         async with Database.open(self.database_url, database_folder(self.home), size=4) as db:
+            if begin:
+                self.place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             yield db
 
     def note(self, folder: Path) -> None:

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from auto_dev.commands import output
 from auto_dev.daemon import instance
-from auto_dev.daemon.__main__ import JsonLines
-from auto_dev.daemon.compose import daemon, new_daemon_id, with_signals
 from auto_dev.daemon.settings import Settings
 from auto_dev.errors import AutoDevError, ExitCode
 
@@ -35,6 +33,8 @@ class _Terminal(logging.Handler):
 @contextmanager
 def _logging(file: Path) -> Iterator[None]:
     """The daemon's log goes to its file, warnings also to this terminal."""
+    from auto_dev.daemon.__main__ import JsonLines
+
     root, kept, terminal = logging.getLogger(), logging.FileHandler(file, encoding="utf-8"), _Terminal(logging.WARNING)
     kept.setFormatter(JsonLines())
     level = root.level
@@ -54,6 +54,8 @@ def _logging(file: Path) -> Iterator[None]:
 
 async def serve_here(settings: Settings) -> ExitCode:
     """Be the daemon in this process. Ctrl+C ends it gently, a second one at once; both count as interrupted."""
+    from auto_dev.daemon.compose import daemon, new_daemon_id, with_signals  # LangGraph and all, only where it works
+
     daemon_id = new_daemon_id()
     interrupted = False
     with _logging(settings.place.state / LOG), instance.hold(settings.place.state, daemon_id):

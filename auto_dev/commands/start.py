@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from auto_dev import config as configuration
 from auto_dev.budget.estimate import Estimate, estimate
@@ -20,13 +20,15 @@ from auto_dev.config import Config
 from auto_dev.daemon import instance
 from auto_dev.daemon.checkout import read_stories, warnings_about
 from auto_dev.daemon.clock import now
-from auto_dev.daemon.compose import Checked
 from auto_dev.daemon.scheduler import window_opens
 from auto_dev.daemon.settings import Settings
 from auto_dev.errors import AutoDevError, ExitCode, StoryError, UsageError
 from auto_dev.model import FileStatus, dollars, money
 from auto_dev.place import DATABASE_URL
 from auto_dev.stories.model import Backlog, Problem, Story
+
+if TYPE_CHECKING:
+    from auto_dev.daemon.compose import Checked
 
 COUNTDOWN_S = 60
 FLAGS: Final = {

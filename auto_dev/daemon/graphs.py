@@ -6,10 +6,7 @@ import importlib
 from functools import cache
 from typing import Any
 
-from langgraph.graph import StateGraph
-
 from auto_dev.errors import ConfigError
-from auto_dev.graphs import story
 from auto_dev.nodes.state import GRAPH_VERSION
 
 
@@ -20,6 +17,11 @@ def load_graph(reference: str | None, version: str) -> Any:
     Raises ConfigError when it cannot be loaded, and when ``version`` is not the one that this program has: a run is
     then refused loudly rather than continued at a node that may mean something else by now.
     """
+    # Here and not above: LangGraph takes over a second to import, and most commands run no graph.
+    from langgraph.graph import StateGraph
+
+    from auto_dev.graphs import story
+
     if version != graph_version(reference):
         raise ConfigError(
             f"this run began with graph {version}, and this program has {graph_version(reference)}",

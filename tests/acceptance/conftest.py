@@ -99,6 +99,18 @@ class World:
             self.git("remote", "add", "origin", str(self.remote))
         return self
 
+    def commit(self) -> None:
+        """Commit everything in the checkout and push it to the base branch, as its owner would."""
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "more")
+        if self.remote.exists():
+            self.git("push", "-q", "origin", "main")
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Every file of the user's checkout, git's own included."""
+        files = (path for path in sorted(self.repo.rglob("*")) if path.is_file())
+        return {str(path.relative_to(self.repo)): path.read_bytes() for path in files}
+
     def write_story(self, story: str, needs: list[str], criteria: str = "- its file exists") -> None:
         text = f"---\nid: {story}\ntitle: Do {story}\ngoal: The file of {story} exists.\nstatus: ready\n"
         text += f"acceptance_criteria:\n  {criteria}\n" if criteria else ""
@@ -127,6 +139,15 @@ class World:
             out, _ = process.communicate()
             pytest.fail(f"auto-dev {' '.join(args)} did not end in {timeout} s:\n{out}")
         return process.returncode, out
+
+    def call(
+        self, *args: str, cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 90
+    ) -> subprocess.CompletedProcess[str]:
+        """The command with its output and its errors apart. ``env``: on top of the world's own."""
+        return subprocess.run(
+            [sys.executable, "-m", "auto_dev", *args], cwd=cwd or self.repo, env={**self.environment(), **(env or {})},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
 
     def once(self, *more: str, timeout: float = 90) -> tuple[int, str]:
         return self.run(*ONCE, *more, timeout=timeout)
