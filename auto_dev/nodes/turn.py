@@ -31,6 +31,32 @@ async def agent_turn(
     context: RunContext, worktree: Worktree, phase: Phase, round_number: int, *, extra: str = ""
 ) -> AgentResult:
     """Let the agent work once. Raises RunPausedError for budget and rate limits, AgentError when it cannot run."""
+    recorder = ProcessRecorder(context)
+    task = await _task(context, worktree, phase, round_number, extra, recorder)
+    async with context.write() as conn:
+        await conn.execute(QUERIES["agent_started"], {"run": context.run_id})
+        await emit(
+            conn, context.project, "AGENT_STARTED", story=context.story.id, run=context.run_id,
+            agent=context.policy.agent.kind, phase=phase, round=round_number,
+        )  # fmt: skip
+    result = await _watch(context, task)
+    await recorder.done()
+    facts = {"outcome": result.outcome, "detail": result.detail, "exit": result.exit_code}
+    context.save(f"turn-{phase}-{round_number}.json", facts)
+    async with context.write() as conn:
+        await emit(
+            conn, context.project, "AGENT_ENDED", story=context.story.id, run=context.run_id,
+            outcome=result.outcome, detail=result.detail, phase=phase,
+        )  # fmt: skip
+    _raise_for(result)
+    return result
+
+
+async def _task(
+    context: RunContext, worktree: Worktree, phase: Phase, round_number: int, extra: str, recorder: ProcessRecorder
+) -> AgentTask:
+    """The turn's task: brief and report path in the agent's folder, environment by allowlist, meter of this run."""
+    name = f"{phase}-{round_number}"
     findings = context.load(f"findings-{round_number - 1}.json") if round_number else None
     brief = compose_brief(
         context.story,
@@ -41,14 +67,18 @@ async def agent_turn(
         hint=context.hint,
         context=extra,
     )
-    name = f"{phase}-{round_number}"
     brief_path = context.agent_dir / f"brief-{name}.md"
-    brief_path.write_text(brief, "utf-8")
     report_path = context.agent_dir / f"report-{name}.json"
+    brief_path.write_text(brief, "utf-8")
     _clear(report_path)
-    recorder = ProcessRecorder(context)
-    env = await context.provision(worktree)
-    task = AgentTask(
+    named = {
+        "AUTO_DEV_STORY": context.story.id,
+        "AUTO_DEV_RUN": context.run_id,
+        "AUTO_DEV_PHASE": phase,
+        "AUTO_DEV_BRIEF": str(brief_path),
+        "AUTO_DEV_REPORT": str(report_path),
+    }
+    return AgentTask(
         run_id=context.run_id,
         story_id=context.story.id,
         phase=phase,
@@ -59,38 +89,12 @@ async def agent_turn(
         brief_path=brief_path,
         report_path=report_path,
         log_path=context.path(f"agent-{name}.log"),
-        env=agent_env(
-            os.environ,
-            {
-                "AUTO_DEV_STORY": context.story.id,
-                "AUTO_DEV_RUN": context.run_id,
-                "AUTO_DEV_PHASE": phase,
-                "AUTO_DEV_BRIEF": str(brief_path),
-                "AUTO_DEV_REPORT": str(report_path),
-                **env,
-            },
-        ),
+        env=agent_env(os.environ, {**named, **await context.provision(worktree)}),
         config=context.policy.agent,
         meter=context.meter(),
         processes=recorder,
         project_root=context.services.place.root,
     )
-    async with context.write() as conn:
-        await conn.execute(QUERIES["agent_started"], {"run": context.run_id})
-        await emit(
-            conn, context.project, "AGENT_STARTED", story=context.story.id, run=context.run_id,
-            agent=context.policy.agent.kind, phase=phase, round=round_number,
-        )  # fmt: skip
-    result = await _watch(context, task)
-    await recorder.done()
-    context.save(f"turn-{name}.json", {"outcome": result.outcome, "detail": result.detail, "exit": result.exit_code})
-    async with context.write() as conn:
-        await emit(
-            conn, context.project, "AGENT_ENDED", story=context.story.id, run=context.run_id,
-            outcome=result.outcome, detail=result.detail, phase=phase,
-        )  # fmt: skip
-    _raise_for(result)
-    return result
 
 
 async def _watch(context: RunContext, task: AgentTask) -> AgentResult:

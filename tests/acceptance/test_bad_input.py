@@ -150,11 +150,12 @@ UNTIDY = {
     "latin.md": (STORY.format(id="LATIN-1") + "---\nGrüße\n").encode("latin-1"),
     "binary.md": bytes(range(256)),
     "empty.md": b"",
-    "Über raschung ☃.md": (STORY.format(id="UNI-1") + "---\n\x1b[31mred\x00\n").encode(),
+    "Über raschung ☃.md": (STORY.format(id="UNI-1") + "---\n\x1b[31mred\x07\n").encode(),
+    "nul.md": (STORY.format(id="NUL-1") + "---\n\x00\n").encode(),
 }
 WRONG = {
     "broken.md:3": "not YAML", "never-closed.md:1": "never closed", "dup-a.md": "dup-b.md", "latin.md": "UTF-8",
-    "binary.md": "UTF-8", "DANG-1.md": "NOWHERE-9", "CYC-1.md": "CYC-2",
+    "binary.md": "UTF-8", "nul.md": "not text", "DANG-1.md": "NOWHERE-9", "CYC-1.md": "CYC-2",
 }  # fmt: skip
 
 
