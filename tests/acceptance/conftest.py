@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -269,14 +270,10 @@ def _wait_for() -> Callable[..., Any]:
 @pytest.fixture
 def make_world(short_tmp: Path, database_url: str, request: pytest.FixtureRequest) -> MakeWorld:
     """``make_world({"A-1": [], "B-1": ["A-1"]})`` on the session's server; ``embedded=True``: one of its own."""
-    count = 0
-
     def make(
         stories: dict[str, list[str]], *, embedded: bool = False, env: dict[str, str] | None = None, **more: Any
     ) -> World:
-        nonlocal count
-        count += 1
-        folder = short_tmp / f"{request.node.name[:40].replace('[', '-').replace(']', '')}-{count}"
+        folder = short_tmp / f"{request.node.originalname[:40]}-{uuid4().hex[:6]}"
         folder.mkdir(mode=0o755)
         return World(folder, None if embedded else database_url, env or {}).make(stories, **more)
 

@@ -142,7 +142,8 @@ def test_of_several_starts_one_runs_and_the_others_say_so(make_world: Any, wait_
         finally:
             for process in starts:
                 process.kill()
-                process.communicate()
+                process.wait()
+                process.stdout.close()
 
 
 def test_a_stale_or_forged_instance_file_is_no_refusal(make_world: Any) -> None:
@@ -186,10 +187,12 @@ def test_a_second_signal_ends_everything_at_once(make_world: Any, wait_for: Any,
     world = stubborn(make_world({"A-1": []}))
     with held(world), world.daemon() as process:
         wait_for(world.agent_calls, 60)
-        while process.poll() is None:
+        for pause_s in (0.5, 10.0, 10.0):  # two equal signals may arrive as one, on a busy machine
             process.send_signal(first)
-            with_deadline(process, 0.3)
-        assert process.returncode == 0
+            with_deadline(process, pause_s)
+            if process.poll() is not None:
+                break
+        assert process.poll() == 0
         world.assert_no_process_left()
         assert world.sql("SELECT status, reason FROM runs") == [{"status": "paused", "reason": "stopped"}]
         assert kept_work(world, "A-1")

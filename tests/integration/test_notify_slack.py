@@ -83,7 +83,7 @@ class Slack:
         if body.get("thread_ts") and body["thread_ts"] not in {m["ts"] for m in self.messages}:
             raise RefusedError("thread_not_found")
         check(body)
-        stamp = f"{START.timestamp() + len(self.messages):.6f}"
+        stamp = f"{datetime.now(UTC).timestamp() + len(self.messages):.6f}"
         self.messages.append({**body, "ts": stamp})
         return {"channel": "C0000001", "ts": stamp, "message": body}
 

@@ -1,0 +1,210 @@
+"""Every command in every state: never started, after a pass, while a daemon runs, after it was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+
+START = ("start", "plans", "--yes", "--no-sandbox")
+ONCE = (*START, "--once")
+STORIES: dict[str, list[str]] = {"A-1": [], "A-2": ["A-1"], "UNSURE-1": []}
+
+SHAPES: dict[tuple[str, ...], set[str]] = {
+    ("status",): {"stories", "decisions", "cost_today_usd", "daily_budget_usd", "paused", "daemon"},
+    ("decide",): {"decisions"},
+    ("prs",): {"pull_requests"},
+    ("logs",): {"events", "files"},
+    ("budget",): {"day", "week", "stories"},
+    ("budget", "show"): {"day", "week", "stories"},
+    ("worktrees",): {"worktrees"},
+    ("worktrees", "--cleanup"): {"removed", "kept"},
+    ("doctor",): {"findings"},
+    ("stories", "check", "plans"): {"files", "counts", "ok"},
+    ("stories", "list", "plans"): {"stories"},
+    ("stories", "explain", "A-2", "plans"): {
+        "id", "ready", "needs_criterion", "reasons", "depends_on", "dependents", "story", "problems",
+    },
+}  # fmt: skip
+LATER: dict[tuple[str, ...], set[str]] = {
+    ("summary",): {"project", "day", "completed", "paused", "failed", "running"},
+    ("budget", "history"): {"days"},
+    ("logs", "a-1"): {"events", "files"},
+    ("pause",): {"paused"},
+    ("resume",): {"paused", "resumed"},
+    ("budget", "raise", "day", "--to", "60", "--yes"): {"scope", "key", "limit_usd", "resumed"},
+}
+STORY = {"id", "title", "status", "reason", "phase", "progress", "pr", "branch", "cost_usd", "triggered_by"}
+
+
+def check_shapes(world: Any, shapes: dict[tuple[str, ...], set[str]]) -> None:
+    for call, keys in shapes.items():
+        done = world.call(*call, "--json")
+        assert done.returncode == 0, f"{call}: {done.stderr}"
+        facts = json.loads(done.stdout)
+        assert keys <= set(facts), f"{call}: {set(facts)}"
+        assert done.stderr == "", call
+
+
+def test_commands_answer_before_after_and_beside_a_daemon(make_world: Any, wait_for: Any) -> None:
+    world = make_world(STORIES)
+    check_shapes(world, SHAPES)
+    assert world.json("status") == {
+        "stories": [], "decisions": [], "cost_today_usd": 0.0, "daily_budget_usd": 50.0, "paused": False, "daemon": None,
+    }  # fmt: skip
+    assert world.json("stop") == {"stopped": False}
+    for call in (("pause",), ("resume",), ("summary",), ("skip", "A-1"), ("abort", "A-1"), ("retry", "A-1")):
+        done = world.call(*call, "--json")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("auto-dev: error: auto-dev has not worked on ")
+        assert done.stderr.endswith("Begin with `auto-dev start DIR`.\n")
+
+    done = world.call(*ONCE, "--json")
+    assert done.returncode == 3, done.stderr
+    facts = json.loads(done.stdout)
+    assert (facts["exit_code"], facts["pid"], facts["ready"]) == (3, None, 2)
+    assert facts["ordered"] == ["A-1", "A-2", "UNSURE-1"]
+    assert facts["status"] == world.json("status")
+    check_shapes(world, {**SHAPES, **LATER})
+    assert [set(story) for story in world.json("status")["stories"]] == [STORY] * 3
+    assert world.json("status")["daily_budget_usd"] == 60
+    for call in SHAPES:
+        plain = world.call(*call)
+        assert (plain.returncode, plain.stderr) == (0, ""), call
+        assert plain.stdout.strip()
+    run = world.call("run", "UNSURE-1", "--dir", "plans", "--no-sandbox", "--json")
+    assert run.returncode == 1
+    assert "auto-dev decide" in run.stderr
+    retried = world.call("retry", "UNSURE-1", "--json")
+    assert set(json.loads(retried.stdout)) == {"story", "run"}
+    assert json.loads(world.call("skip", "unsure-1", "--json").stdout)["status"] == "skipped"
+    again = world.call("run", "A-1", "--dir", "plans", "--no-sandbox")
+    assert "in review" in again.stderr
+
+    world.write_story("UNSURE-2", [])
+    with world.daemon():
+        wait_for(lambda: world.statuses().get("UNSURE-2") == "waiting", 60)
+        check_shapes(world, {**SHAPES, **LATER})
+        assert set(world.json("status")["daemon"]) == {"pid", "uptime_s"}
+        aborted = world.json("abort", "UNSURE-2", "--discard")
+        assert aborted["status"] == "aborted"
+        assert "refs/auto-dev/salvage/" in aborted["kept"] or "auto-dev/UNSURE-2" in aborted["kept"]
+        assert world.call("abort", "UNSURE-2").returncode == 2
+        assert set(world.json("stop")) == {"stopped", "pid"}
+
+
+def test_a_broken_configuration_does_not_keep_a_person_from_looking_and_stopping(make_world: Any, wait_for: Any) -> None:
+    world = make_world({"UNSURE-1": [], "A-1": []})
+    with world.daemon() as process:
+        wait_for(lambda: world.statuses() == {"UNSURE-1": "waiting", "A-1": "in_review"}, 60)
+        (world.repo / "auto-dev.toml").write_text("[agent\n")
+        for call in (("status",), ("prs",), ("logs",), ("decide",), ("pause",), ("resume",), ("skip", "UNSURE-1"), ("stop",)):
+            done = world.call(*call, "--json")
+            assert done.returncode == 0, done.stderr
+            json.loads(done.stdout)
+            assert done.stderr.startswith("auto-dev: warning: ")
+            assert "auto-dev.toml: not TOML" in done.stderr
+        process.wait(timeout=30)
+    for call in (("budget",), ("retry", "A-1"), START):
+        assert world.call(*call).returncode == 1
+
+
+def daemons(world: Any) -> list[int]:
+    """The daemons of this world's projects, by what they were started with."""
+    found = []
+    for path in Path("/proc").iterdir():
+        try:
+            command = (path / "cmdline").read_bytes() if path.name.isdigit() else b""
+        except OSError:
+            continue
+        if b"auto_dev.daemon" in command and str(world.folder).encode() in command:
+            found.append(int(path.name))
+    return found
+
+
+def test_a_daemon_in_the_background_is_started_once_ordered_again_killed_and_stopped(make_world: Any, wait_for: Any) -> None:
+    world = make_world({"A-1": [], "A-2": ["A-1"]}, env={"SLOW": "0.3"})
+    started = world.call(*START)
+    assert started.returncode == 0, started.stderr
+    (pid,) = daemons(world)
+    assert started.stdout.splitlines()[:2] == [
+        f"Daemon started (PID {pid})", "Found 1 story ready to start, 1 more depends on others",
+    ]  # fmt: skip
+    world.write_story("B-1", [])
+    again = world.call(*START, "--daily-budget", "5")
+    assert again.returncode == 0
+    assert again.stdout == f"The running daemon (PID {pid}) takes the order: 3 stories.\n"
+    assert "keeps the flags that it began with" in again.stderr
+    assert json.loads(world.call(*START, "--json").stdout)["pid"] == pid
+    (world.repo / "more").mkdir()
+    (world.repo / "more" / "C-1.md").write_text((world.repo / "plans" / "B-1.md").read_text().replace("B-1", "C-1"))
+    for call in (ONCE, (*START, "--foreground"), ("run", "A-1", "--dir", "plans", "--no-sandbox"), ("start", "more", *START[2:])):
+        refused = world.call(*call)
+        assert refused.returncode == 1
+        assert f"PID {pid}" in refused.stderr
+        assert "auto-dev stop" in refused.stderr
+    wait_for(lambda: set(world.statuses().values()) == {"in_review"}, 60)
+
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not daemons(world))
+    assert world.json("status")["daemon"] is None
+    assert world.json("stop") == {"stopped": False}
+    world.write_story("D-1", [])
+    second = json.loads(world.call(*START, "--json").stdout)
+    assert daemons(world) == [second["pid"]]
+    wait_for(lambda: world.status_of("D-1") == "in_review", 60)
+    stopped = world.call("stop")
+    assert stopped.returncode == 0
+    assert stopped.stdout.endswith("Stopped. `auto-dev start` goes on where it was.\n")
+    assert daemons(world) == []
+    world.assert_no_process_left()
+    assert world.branches() == {f"auto-dev/{story}" for story in ("A-1", "A-2", "B-1", "D-1")}
+    assert set(world.agent_calls().values()) == {1}
+
+
+def test_ctrl_c_cancels_the_countdown_and_ends_the_foreground(make_world: Any, wait_for: Any) -> None:
+    world = make_world({"A-1": []})
+    for more, words in (((), "Cancelled; no story was started."), (("--foreground",), "Starting in 60 seconds")):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "auto_dev", "start", "plans", "--no-sandbox", *more], cwd=world.repo,
+            env=world.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wait_for(lambda: world.json("status")["daemon"], 60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert words in out
+        assert "Traceback" not in out + err
+        assert daemons(world) == []
+        assert world.json("status")["daemon"] is None
+    assert world.agent_calls() == {}
+    assert world.statuses() == {"A-1": "queued"}
+
+
+def test_another_database_than_the_projects_own_is_refused(make_world: Any) -> None:
+    world = make_world({"A-1": []})
+    url, world.database_url = world.database_url, None
+    assert world.call(*ONCE, "--database-url", url).returncode == 0
+    done = world.call("status")
+    assert done.returncode == 1
+    assert "AUTO_DEV_DATABASE_URL: this project's state is in PostgreSQL at " in done.stderr
+    world.database_url = url
+    assert world.statuses() == {"A-1": "in_review"}
+
+
+def test_what_is_held_up_is_said(make_world: Any) -> None:
+    world = make_world({"A-1": []})
+    broke = world.call(*ONCE, "--daily-budget", "0")
+    assert broke.returncode == 4
+    assert broke.stdout.splitlines()[-1] == "Ended: 1 not started (the budget is reached)."
+    done = world.call(*ONCE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "Ended: 1 in review."
