@@ -10,6 +10,7 @@ import asyncio
 import getpass
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -122,11 +123,12 @@ async def _coming_home(place: Path, pages: Path) -> None:
         limits = BudgetLimits.of(project.config)
         summary = await day_summary(db.pool, project.project_id, limits, now())
     output.say("\n" + render_text(summary))
-    command = f"cd {place / 'todo'} && export AUTO_DEV_HOME={place / 'state'}"
     output.say("Look around:")
-    output.say(f"  {command}")
+    output.say(f"  cd {place / 'todo'}")
+    output.say(f"  export AUTO_DEV_HOME={place / 'state'} PATH={Path(sys.executable).parent}:$PATH")
     output.say(
         "  auto-dev status; auto-dev prs; auto-dev logs TODO-004; auto-dev budget; git log --all --graph --oneline"
     )
     output.say(f"  The pull requests as pages: {pages}/1.html and so on")
-    output.say(f"Answer a decision as shown above, then go on: auto-dev demo --dir {place} --continue")
+    if summary.waiting:
+        output.say(f"Answer a decision as shown above, then go on: auto-dev demo --dir {place} --continue")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import date, datetime
+from typing import Any
 
 from auto_dev.budget.limits import BudgetLimits
 from auto_dev.commands import output
@@ -10,6 +12,7 @@ from auto_dev.commands.here import here
 from auto_dev.daemon.clock import now
 from auto_dev.daemon.digest import day_summary
 from auto_dev.errors import ExitCode, UsageError
+from auto_dev.model import dollars
 from auto_dev.notify import facts, outbox
 from auto_dev.notify.outbox import Deliverer
 from auto_dev.notify.registry import make_channels
@@ -42,7 +45,21 @@ async def summary(*, send: bool, as_json: bool) -> ExitCode:
             if failed:
                 return ExitCode.ERROR
     if as_json:
-        output.emit_json(jsonable(asdict(gathered)))
+        output.emit_json(_public(asdict(gathered)))
     else:
         output.say(render_text(gathered))
     return ExitCode.DONE
+
+
+def _public(value: Any) -> Any:
+    """``value`` with dollars for micro-dollars and times as ISO 8601."""
+    if isinstance(value, dict):
+        amounts = {key: key.endswith("_microusd") for key in value}
+        return {
+            key.removesuffix("_microusd") + "_usd" if amounts[key] else key:
+                dollars(inner) if amounts[key] and inner is not None else _public(inner)
+            for key, inner in value.items()
+        }  # fmt: skip
+    if isinstance(value, (list, tuple)):
+        return [_public(inner) for inner in value]
+    return value.isoformat() if isinstance(value, (date, datetime)) else jsonable(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 STOPPED = "stopped"  # reason of a run that a stopping daemon left; the next one takes it up
 OPERATOR = "paused by you"
+_SEARCH_MINUTES = 3 * 24 * 60  # more than a day: a short window may fall into the hour that a clock leaves out
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,22 @@ class Idle:
 
 
 def window_opens(config: Config, now: datetime) -> datetime | None:
-    """None inside the schedule's window (or without one); else when it opens next, in UTC."""
+    """None inside the schedule's window (or without one); else the first minute inside it, in UTC.
+
+    Minute for minute, for the local clock may jump into the window, over its beginning, or back before it.
+    """
     if config.run.schedule is None:
         return None
-    window = parse_window(config.run.schedule)
-    zone = ZoneInfo(config.run.timezone)
-    local = now.astimezone(zone)
-    if in_window(local.timetz().replace(tzinfo=None), window):
+    window, zone = parse_window(config.run.schedule), ZoneInfo(config.run.timezone)
+
+    def is_open(moment: datetime) -> bool:
+        return in_window(moment.astimezone(zone).time(), window)
+
+    if is_open(now):
         return None
-    opening = local.replace(hour=window[0].hour, minute=window[0].minute, second=0, microsecond=0, fold=0)
-    if opening <= local:
-        opening = (opening + timedelta(days=1)).replace(hour=window[0].hour, minute=window[0].minute)
-    return opening.astimezone(now.tzinfo)
+    minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+    later = (minute + timedelta(minutes=ahead) for ahead in range(1, _SEARCH_MINUTES))
+    return next((opening for opening in later if is_open(opening)), minute + timedelta(minutes=_SEARCH_MINUTES))
 
 
 class Scheduler:

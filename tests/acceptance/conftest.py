@@ -270,6 +270,7 @@ def _wait_for() -> Callable[..., Any]:
 @pytest.fixture
 def make_world(short_tmp: Path, database_url: str, request: pytest.FixtureRequest) -> MakeWorld:
     """``make_world({"A-1": [], "B-1": ["A-1"]})`` on the session's server; ``embedded=True``: one of its own."""
+
     def make(
         stories: dict[str, list[str]], *, embedded: bool = False, env: dict[str, str] | None = None, **more: Any
     ) -> World:

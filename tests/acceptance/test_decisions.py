@@ -143,7 +143,9 @@ def test_a_running_daemon_takes_answers_up_at_once(make_world: Any, wait_for: An
     stories = ("LOW-2", "LOW-3", "LOW-4", "ASKS-1", "NOCRIT-1")
     world = made(make_world, {**dict.fromkeys(stories, []), "DEP-1": ["LOW-3"]})
     with world.daemon():
-        asked = wait_for(lambda: (found := world.json("decide")["decisions"]) and len(found) == len(stories) and found, 60)
+        asked = wait_for(
+            lambda: (found := world.json("decide")["decisions"]) and len(found) == len(stories) and found, 60
+        )
         for decision in asked:
             _, option, text, _, _ = ANSWERS[decision["story"]]
             done = answer(world, decision["id"], option, text)
