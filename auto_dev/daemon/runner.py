@@ -156,6 +156,8 @@ class Runner:
                 given = {"run_id": context.run_id, "story_id": context.story.id}
             elif not snapshot.next:
                 await self._require_end(context)
+                async with self._services.db.pool.connection() as conn:
+                    await leases.release(conn, context.lease)  # its worktree is in use no more
                 return
             elif snapshot.interrupts:
                 answered = await self._answer_or_wait(context, snapshot.values["decision_id"])

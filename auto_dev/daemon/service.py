@@ -23,6 +23,7 @@ from auto_dev.daemon.outcome import Outlook, exit_code, outlook
 from auto_dev.daemon.runner import Runner
 from auto_dev.daemon.scheduler import OPERATOR, STOPPED, Idle, Scheduler, window_opens
 from auto_dev.daemon.settings import Settings
+from auto_dev.daemon.tidy import tidy
 from auto_dev.errors import AutoDevError, ExitCode, StoreError
 from auto_dev.model import RunStatus
 from auto_dev.nodes.context import RunPausedError, Services
@@ -181,6 +182,7 @@ class Daemon:
                 for run in await self.scheduler.orphans(conn):
                     await runs.pause(conn, run, STOPPED, None)
                 await emit(conn, project, "DAEMON_ENDED", daemon=services.daemon_id)
+            await tidy(services)
         except (psycopg.OperationalError, StoreError) as error:
             # The next daemon finds everything as after a kill, and recovers it.
             log.warning("ended without the database", extra={"action": "ended_blind", "why": str(error)})
@@ -215,6 +217,7 @@ class Daemon:
                     async with self.services.db.transaction() as conn:
                         await self.scheduler.reconcile(conn)
                     await prune_finished(self.services.db.checkpoints, KEEP_THREADS_DAYS)
+                    await tidy(self.services)
                     self._last_digest = await digest.send_when_due(self.services, self.config, self._last_digest)
                 await self._tick()
             except (psycopg.OperationalError, StoreError) as error:

@@ -7,11 +7,12 @@ prepare → baseline → estimate → plan ─┬→ implement → verify ─┬
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, Final
 
 from langgraph.graph import END, START, StateGraph
 
+from auto_dev.errors import ConfigError
 from auto_dev.model import Phase
 from auto_dev.nodes.ask import ask
 from auto_dev.nodes.baseline import baseline
@@ -25,14 +26,28 @@ from auto_dev.nodes.repair import repair
 from auto_dev.nodes.report import report
 from auto_dev.nodes.review import review
 from auto_dev.nodes.state import ASK, PROCEED, REPAIR, STOP, StoryState
-from auto_dev.nodes.step import step
+from auto_dev.nodes.step import GraphNode, step
 from auto_dev.nodes.verify import verify
 
 StoryGraph = StateGraph[StoryState, RunContext, Any, Any]
 
 
-def build() -> StoryGraph:
-    """The story graph, not compiled: the runner gives each run its own saver."""
+AFTER: Final[Mapping[str, str]] = {
+    "prepare": "baseline", "baseline": "estimate", "estimate": "plan", "plan": "implement", "implement": "verify",
+    "verify": "review", "repair": "implement", "review": "publish", "publish": "report", "report": END,
+}  # fmt: skip
+_REPAIRS: Final = ("verify", "review")  # these may send the work back
+
+
+def build(inserted: Mapping[str, tuple[str, GraphNode]] | None = None) -> StoryGraph:
+    """The story graph, not compiled: the runner gives each run its own saver.
+
+    ``inserted`` brings in a project's own nodes: after which of the shipped ones, the new one's name, and the node
+    (see ``step``). It is passed wherever the run proceeds from that place, also when a person waived what stopped it.
+    """
+    own = dict(inserted or {})
+    if unknown := sorted(set(own) - set(AFTER) | {"repair", "report"} & set(own)):
+        raise ConfigError(f"nothing can be inserted after {unknown[0]!r}", where="run.graph")
     graph: StoryGraph = StateGraph(StoryState, context_schema=RunContext)
     graph.add_node("prepare", step("prepare", Phase.PREPARE, 2, prepare))
     graph.add_node("baseline", step("baseline", Phase.PREPARE, 5, baseline))
@@ -46,18 +61,15 @@ def build() -> StoryGraph:
     graph.add_node("report", step("report", Phase.PUBLISH, 98, report))
     graph.add_node("ask", ask)
     graph.add_edge(START, "prepare")
-    _route(graph, "prepare", "baseline")
-    _route(graph, "baseline", "estimate")
-    _route(graph, "estimate", "plan")
-    _route(graph, "plan", "implement")
-    _route(graph, "implement", "verify")
-    _route(graph, "verify", "review", repairs=True)
-    _route(graph, "repair", "implement")
-    _route(graph, "review", "publish", repairs=True)
-    _route(graph, "publish", "report")
-    _route(graph, "report", END)
-    targets = ("prepare", "baseline", "estimate", "plan", "implement", "verify", "review", "publish", "report")
-    ways: dict[Hashable, str] = {STOP: END, **{name: name for name in targets}}
+    # A person's answer names the node that comes next; what was inserted before that one comes first.
+    ways: dict[Hashable, str] = {STOP: END, **{name: name for name in AFTER if name != "repair"}}
+    for place, after in AFTER.items():
+        if place in own:
+            name, node = own[place]
+            graph.add_node(name, node)
+            _route(graph, name, after)
+            ways |= {name: name, after: name}
+        _route(graph, place, own[place][0] if place in own else after, repairs=place in _REPAIRS)
     graph.add_conditional_edges("ask", _next, ways)
     return graph
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from auto_dev.gates.baseline import judge_baseline
 from auto_dev.gates.engine import rule as rule_one
-from auto_dev.nodes.commands import baseline_outcomes, outcome_row
+from auto_dev.model import Route
+from auto_dev.nodes.commands import baseline_outcomes, forget_baseline, outcome_row
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.state import StoryState
 from auto_dev.nodes.verdicts import rule
@@ -12,9 +13,7 @@ from auto_dev.nodes.verdicts import rule
 
 async def baseline(state: StoryState, context: RunContext) -> StoryState:
     """Run the commands on the base commit (once per commit and project) and judge them before money is spent."""
-    # "It is mended: check again" must not be answered from what was kept.
-    again = state.get("asked_by") == "baseline"
-    outcomes = await baseline_outcomes(context, state["base_sha"], again=again)
+    outcomes = await baseline_outcomes(context, state["base_sha"])
     context.save("baseline.json", [outcome_row(outcome) for outcome in outcomes])
     judgement = judge_baseline(outcomes)
     duration = int(sum(outcome.duration_s for outcome in outcomes) * 1000)
@@ -25,4 +24,6 @@ async def baseline(state: StoryState, context: RunContext) -> StoryState:
         waived=state.get("waived", {}).get("baseline", ""),
         duration_ms=duration,
     )
+    if ruled.judgement.route is Route.ASK:
+        forget_baseline(context, state["base_sha"])  # what a person mends must be looked at again
     return await rule(state, context, "baseline", [ruled])

@@ -106,19 +106,14 @@ class CommandBench:
         return await run_command(self._context, gate, folder, env, self._label)
 
 
-async def baseline_outcomes(context: RunContext, sha: str, *, again: bool = False) -> tuple[CommandOutcome, ...]:
-    """The commands' outcomes on a base commit: the same for all stories that start there, so they are kept.
-
-    ``again``: run them whatever was kept.
-    """
+async def baseline_outcomes(context: RunContext, sha: str) -> tuple[CommandOutcome, ...]:
+    """The commands' outcomes on a base commit: the same for all stories that start there, so they are kept."""
     gates = tuple(context.policy.gates.command)
     if not gates:
         return ()
-    plan = json.dumps([gate.model_dump(mode="json") for gate in gates])
-    digest = hashlib.sha256(f"{sha}\n{plan}\n{context.policy.setup.command}".encode()).hexdigest()[:24]
-    kept = context.services.place.state / "baselines" / f"{digest}.json"
-    async with context.services.lock(f"baseline:{digest}"):
-        if kept.exists() and not again:
+    kept = _baseline_file(context, sha)
+    async with context.services.lock(f"baseline:{kept.name}"):
+        if kept.exists():
             return tuple(outcome_from(row) for row in json.loads(kept.read_text("utf-8")))
         async with CommandBench(context, "baseline") as bench:
             outcomes = tuple([await bench.run(gate, sha) for gate in gates])
@@ -127,6 +122,18 @@ async def baseline_outcomes(context: RunContext, sha: str, *, again: bool = Fals
         temporary.write_text(json.dumps([outcome_row(outcome) for outcome in outcomes]), "utf-8")
         temporary.replace(kept)
         return outcomes
+
+
+def forget_baseline(context: RunContext, sha: str) -> None:
+    """Let the commands run again on this base commit."""
+    _baseline_file(context, sha).unlink(missing_ok=True)
+
+
+def _baseline_file(context: RunContext, sha: str) -> Path:
+    plan = json.dumps([gate.model_dump(mode="json") for gate in context.policy.gates.command])
+    setup = context.policy.setup.model_dump_json()
+    digest = hashlib.sha256(f"{sha}\n{plan}\n{setup}".encode()).hexdigest()[:24]
+    return context.services.place.state / "baselines" / f"{digest}.json"
 
 
 def outcome_row(outcome: CommandOutcome) -> dict[str, object]:

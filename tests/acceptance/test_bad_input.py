@@ -1,4 +1,4 @@
-"""What a new user gets wrong: one clear line each, the documented exit code, the other stories go on, nothing is lost."""
+"""What a new user gets wrong: one clear line each and the right exit code; other stories go on, nothing is lost."""
 
 from __future__ import annotations
 
@@ -162,8 +162,8 @@ WRONG = {
 def test_bad_stories_are_named_and_the_others_go_on(make_world: Any) -> None:
     world = make_world(
         {
-            "A-1": [], "A-2": ["A-1"], "DANG-1": ["NOWHERE-9"], "CYC-1": ["CYC-2"], "CYC-2": ["CYC-1"], "CYC-3": ["CYC-1"],
-            "NEEDSDUP-1": ["DUP-1"], "NEEDSBRK-1": ["BRK-1"], "NEEDSLATIN-1": ["LATIN-1"],
+            "A-1": [], "A-2": ["A-1"], "DANG-1": ["NOWHERE-9"], "CYC-1": ["CYC-2"], "CYC-2": ["CYC-1"],
+            "CYC-3": ["CYC-1"], "NEEDSDUP-1": ["DUP-1"], "NEEDSBRK-1": ["BRK-1"], "NEEDSLATIN-1": ["LATIN-1"],
         }
     )  # fmt: skip
     for name, content in UNTIDY.items():

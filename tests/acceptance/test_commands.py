@@ -18,87 +18,96 @@ START = ("start", "plans", "--yes", "--no-sandbox")
 ONCE = (*START, "--once")
 STORIES: dict[str, list[str]] = {"A-1": [], "A-2": ["A-1"], "UNSURE-1": []}
 
-SHAPES: dict[tuple[str, ...], set[str]] = {
-    ("status",): {"stories", "decisions", "cost_today_usd", "daily_budget_usd", "paused", "daemon"},
-    ("decide",): {"decisions"},
-    ("prs",): {"pull_requests"},
-    ("logs",): {"events", "files"},
-    ("budget",): {"day", "week", "stories"},
-    ("worktrees",): {"worktrees"},
-    ("worktrees", "--cleanup"): {"removed", "kept"},
-    ("doctor",): {"findings"},
-    ("stories", "check", "plans"): {"files", "counts", "ok"},
-    ("stories", "list", "plans"): {"stories"},
-    ("stories", "explain", "A-2", "plans"): {
+ANYWHERE = {  # what these print as JSON, at its first level; a daemon or a history is not needed
+    "status": {"stories", "decisions", "cost_today_usd", "daily_budget_usd", "paused", "daemon"},
+    "decide": {"decisions"},
+    "prs": {"pull_requests"},
+    "logs": {"events", "files"},
+    "budget": {"day", "week", "stories"},
+    "worktrees": {"worktrees"},
+    "worktrees --cleanup": {"removed", "kept"},
+}
+WITHOUT_HISTORY = {
+    "stop": {"stopped"},
+    "doctor": {"findings"},
+    "stories check plans": {"files", "counts", "ok"},
+    "stories list plans": {"stories"},
+    "stories explain A-2 plans": {
         "id", "ready", "needs_criterion", "reasons", "depends_on", "dependents", "story", "problems",
     },
 }  # fmt: skip
-LATER: dict[tuple[str, ...], set[str]] = {
-    ("summary",): {"project_id", "day", "since", "completed", "paused", "failed", "running", "cost_usd", "today"},
-    ("budget", "history"): {"days"},
-    ("logs", "a-1"): {"events", "files"},
-    ("pause",): {"paused"},
-    ("resume",): {"paused", "resumed"},
-    ("budget", "raise", "day", "--to", "60", "--yes"): {"scope", "key", "limit_usd", "resumed"},
+WITH_HISTORY = {
+    "summary": {"project_id", "day", "since", "completed", "paused", "failed", "running", "cost_usd", "today"},
+    "budget history": {"days"},
+    "logs a-1": {"events", "files"},
+    "budget raise day --to 60 --yes": {"scope", "key", "limit_usd", "resumed"},
+    "pause": {"paused"},
+    "resume": {"paused", "resumed"},
 }
-BESIDE = ("status", "decide", "logs", "worktrees", "pause", "resume")
 STORY = {"id", "title", "status", "reason", "phase", "progress", "pr", "branch", "cost_usd", "triggered_by"}
+STARTED = {"ordered", "ready", "estimate_usd", "pid", "exit_code", "status"}
 
 
-def check_shapes(world: Any, shapes: dict[tuple[str, ...], set[str]]) -> None:
+def check_shapes(world: Any, shapes: dict[str, set[str]]) -> None:
     for call, keys in shapes.items():
-        done = world.call(*call, "--json")
-        assert done.returncode == 0, f"{call}: {done.stderr}"
-        facts = json.loads(done.stdout)
-        assert keys <= set(facts), f"{call}: {set(facts)}"
-        assert done.stderr == "", call
+        done = world.call(*call.split(), "--json")
+        assert (done.returncode, done.stderr) == (0, ""), call
+        assert keys <= set(json.loads(done.stdout)), f"{call}: {done.stdout}"
 
 
 def test_commands_answer_before_after_and_beside_a_daemon(make_world: Any, wait_for: Any) -> None:
     world = make_world(STORIES)
-    check_shapes(world, SHAPES)
-    assert world.json("status") == {
-        "stories": [], "decisions": [], "cost_today_usd": 0.0, "daily_budget_usd": 50.0, "paused": False, "daemon": None,
-    }  # fmt: skip
-    assert world.json("stop") == {"stopped": False}
-    for call in (("pause",), ("resume",), ("summary",), ("skip", "A-1"), ("abort", "A-1"), ("retry", "A-1")):
-        done = world.call(*call, "--json")
+    check_shapes(world, {**ANYWHERE, **WITHOUT_HISTORY})
+    for call in ("pause", "summary", "skip A-1", "abort A-1", "retry A-1"):
+        done = world.call(*call.split(), "--json")
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith("auto-dev: error: auto-dev has not worked on ")
         assert done.stderr.endswith("Begin with `auto-dev start DIR`.\n")
 
     done = world.call(*ONCE, "--json")
-    assert done.returncode == 3, done.stderr
+    assert (done.returncode, done.stderr) == (3, "")
     facts = json.loads(done.stdout)
+    assert set(facts) == STARTED
     assert (facts["exit_code"], facts["pid"], facts["ready"]) == (3, None, 2)
     assert facts["ordered"] == ["A-1", "A-2", "UNSURE-1"]
     assert facts["status"] == world.json("status")
-    check_shapes(world, {**SHAPES, **LATER})
-    assert [set(story) for story in world.json("status")["stories"]] == [STORY] * 3
+    assert [set(story) for story in facts["status"]["stories"]] == [STORY] * 3
+    assert [tree["leased"] for tree in world.json("worktrees")["worktrees"]] == [False] * 3
+    check_shapes(world, {**ANYWHERE, **WITH_HISTORY})
     assert world.json("status")["daily_budget_usd"] == 60
-    for call in [call for call in SHAPES if call[0] not in ("doctor", "stories")]:
-        plain = world.call(*call)
-        assert (plain.returncode, plain.stderr) == (0, ""), call
-        assert plain.stdout.strip()
-    run = world.call("run", "UNSURE-1", "--dir", "plans", "--no-sandbox", "--json")
-    assert run.returncode == 1
-    assert "auto-dev decide" in run.stderr
-    retried = world.call("retry", "UNSURE-1", "--json")
-    assert set(json.loads(retried.stdout)) == {"story", "run"}
-    assert json.loads(world.call("skip", "unsure-1", "--json").stdout)["status"] == "skipped"
-    again = world.call("run", "A-1", "--dir", "plans", "--no-sandbox")
-    assert "in review" in again.stderr
+    assert world.json("worktrees")["worktrees"][0]["story"] == "UNSURE-1"  # the others were not needed any more
+    assert set(world.json("retry", "UNSURE-1")) == {"story", "run"}
+    assert world.json("skip", "unsure-1", "--reason", "later")["status"] == "skipped"
 
     world.write_story("UNSURE-2", [])
     with world.daemon():
         wait_for(lambda: world.statuses().get("UNSURE-2") == "waiting", 60)
-        check_shapes(world, {call: keys for call, keys in {**SHAPES, **LATER}.items() if call[0] in BESIDE})
+        for call in (*ANYWHERE, "pause", "resume"):
+            plain = world.call(*call.split())
+            assert (plain.returncode, plain.stderr) == (0, ""), call
+            assert plain.stdout.strip()
         assert set(world.json("status")["daemon"]) == {"pid", "uptime_s"}
         aborted = world.json("abort", "UNSURE-2", "--discard")
+        assert set(aborted) == {"story", "status", "kept"}
         assert aborted["status"] == "aborted"
-        assert "refs/auto-dev/salvage/" in aborted["kept"] or "auto-dev/UNSURE-2" in aborted["kept"]
         assert world.call("abort", "UNSURE-2").returncode == 2
         assert set(world.json("stop")) == {"stopped", "pid"}
+
+
+def test_run_takes_one_story_and_says_why_it_cannot(make_world: Any) -> None:
+    world = make_world(STORIES)
+    run = ("--dir", "plans", "--no-sandbox")
+    done = world.call("run", "a-1", *run, "--json")
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) == STARTED
+    assert world.statuses() == {"A-1": "in_review", "A-2": "ready", "UNSURE-1": "ready"}
+    assert world.call("run", "UNSURE-1", *run).returncode == 3
+    for story, words in {"A-1": "auto-dev retry A-1", "UNSURE-1": "auto-dev decide"}.items():
+        again = world.call("run", story, *run, "--json")
+        assert (again.returncode, again.stdout) == (1, "")
+        assert words in again.stderr
+    assert world.call("run", "NOPE-1", *run).returncode == 2
+    assert world.agent_calls() == {"A-1 implement": 1, "UNSURE-1 implement": 1}
 
 
 def test_a_broken_configuration_does_not_keep_a_person_from_looking_and_stopping(
@@ -108,24 +117,15 @@ def test_a_broken_configuration_does_not_keep_a_person_from_looking_and_stopping
     with world.daemon() as process:
         wait_for(lambda: world.statuses() == {"UNSURE-1": "waiting", "A-1": "in_review"}, 60)
         (world.repo / "auto-dev.toml").write_text("[agent\n")
-        for call in (
-            ("status",),
-            ("prs",),
-            ("logs",),
-            ("decide",),
-            ("pause",),
-            ("resume",),
-            ("skip", "UNSURE-1"),
-            ("stop",),
-        ):
-            done = world.call(*call, "--json")
+        for call in ("status", "prs", "logs", "decide", "pause", "resume", "skip UNSURE-1", "stop"):
+            done = world.call(*call.split(), "--json")
             assert done.returncode == 0, done.stderr
             json.loads(done.stdout)
             assert done.stderr.startswith("auto-dev: warning: ")
             assert "auto-dev.toml: not TOML" in done.stderr
         process.wait(timeout=30)
-    for call in (("budget",), ("retry", "A-1"), START):
-        assert world.call(*call).returncode == 1
+    for refused in (("budget",), ("retry", "A-1"), START):
+        assert world.call(*refused).returncode == 1
 
 
 def daemons(world: Any) -> list[int]:

@@ -68,7 +68,7 @@ def answer(world: Any, decision: str, option: str, text: str = "") -> Any:
 
 
 def test_an_answer_does_what_it_says(make_world: Any) -> None:
-    world = made(make_world, {**dict.fromkeys(ANSWERS, []), **DEPENDENTS})
+    world = made(make_world, {**{story: [] for story in ANSWERS}, **DEPENDENTS})
     before = world.snapshot()
     assert world.call(*ONCE, timeout=200).returncode == 3
     asked = {decision["story"]: decision for decision in world.json("decide")["decisions"]}
@@ -141,7 +141,7 @@ def test_a_wrong_late_or_repeated_answer_changes_nothing_and_says_so(make_world:
 
 def test_a_running_daemon_takes_answers_up_at_once(make_world: Any, wait_for: Any) -> None:
     stories = ("LOW-2", "LOW-3", "LOW-4", "ASKS-1", "NOCRIT-1")
-    world = made(make_world, {**dict.fromkeys(stories, []), "DEP-1": ["LOW-3"]})
+    world = made(make_world, {**{story: [] for story in stories}, "DEP-1": ["LOW-3"]})
     with world.daemon():
         asked = wait_for(
             lambda: (found := world.json("decide")["decisions"]) and len(found) == len(stories) and found, 60

@@ -328,7 +328,7 @@ def assert_within_caps(world: Any) -> None:
 def test_outside_the_schedule_nothing_starts(make_world: Any) -> None:
     world = make_world({"A-1": []})
     hour = time.gmtime().tm_hour
-    code, out = world.once("--schedule", f"{(hour + 3) % 24:02}:00-{(hour + 4) % 24:02}:00")
+    _, out = world.once("--schedule", f"{(hour + 3) % 24:02}:00-{(hour + 4) % 24:02}:00")
     assert world.agent_calls() == {}, out
     assert world.sql("SELECT id FROM runs") == []
 
