@@ -13,11 +13,10 @@ from auto_dev import __version__
 from auto_dev import config as configuration
 from auto_dev.agents.registry import check_agent
 from auto_dev.commands import output
-from auto_dev.commands.checks import check_policy, check_remote
+from auto_dev.commands.checks import check_forge, check_policy, check_remote
 from auto_dev.config import Config
 from auto_dev.daemon.checkout import git_of, look, warnings_about
 from auto_dev.errors import AutoDevError, ExitCode
-from auto_dev.forge import make_forge
 from auto_dev.notify.registry import make_channels
 from auto_dev.place import DATABASE_URL, database_folder, state_home
 from auto_dev.secrets import secret
@@ -128,8 +127,7 @@ async def _agent(root: Path, config: Config) -> str:
 
 
 async def _forge(root: Path, config: Config) -> str:
-    token = secret("GITHUB_TOKEN") if config.forge.kind == "github" else None
-    await make_forge(config.forge, token, root).close()
+    await check_forge(config, root)
     return f"GitHub, {config.forge.repository}" if config.forge.kind == "github" else "none: pull requests stay local"
 
 

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from auto_dev import config as configuration
 from auto_dev.budget.estimate import Estimate, estimate
 from auto_dev.commands import output
-from auto_dev.commands.checks import preflight
+from auto_dev.commands.checks import Checked, preflight
 from auto_dev.commands.here import Here, here
 from auto_dev.commands.launch import countdown, serve_here, start_background
 from auto_dev.config import Config
@@ -26,9 +26,6 @@ from auto_dev.errors import AutoDevError, ExitCode, StoryError, UsageError
 from auto_dev.model import FileStatus, dollars, money
 from auto_dev.place import DATABASE_URL
 from auto_dev.stories.model import Backlog, Problem, Story
-
-if TYPE_CHECKING:
-    from auto_dev.daemon.compose import Checked
 
 COUNTDOWN_S = 60
 FLAGS: Final = {

@@ -76,6 +76,7 @@ CONFIGS = {
     CONFIG + '[run]\ntimezone = "Mars/Olympus"\n': ("run.timezone", "Europe/Berlin"),
     CONFIG + '[forge]\nkind = "github"\n': ("forge", "owner/name"),
     # From here on it is well-formed, and names something that is not there.
+    CONFIG + '[project]\nremote = "upstream"\n[forge]\nkind = "github"\nrepository = "a/b"\n': ("remote",),
     CONFIG + '[forge]\nkind = "github"\nrepository = "a/b"\n': ("GITHUB_TOKEN", "[forge]"),
     CONFIG + '[notify]\nchannels = ["email"]\n[notify.email]\nto = ["a@b.c"]\n': ("AUTO_DEV_SMTP_URL", "smtp://"),
     CONFIG.replace("./agent.sh", "./missing.sh"): ("agent.command", "missing.sh"),

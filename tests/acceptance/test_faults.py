@@ -130,7 +130,7 @@ def checkpoints(world: Any) -> Any:
 def test_of_several_starts_one_runs_and_the_others_say_so(make_world: Any, wait_for: Any) -> None:
     world = stubborn(make_world({"A-1": []}))
     with held(world):
-        starts = [world.spawn(*START, "--foreground") for _ in range(6)]
+        starts = [world.spawn(*START, "--foreground") for _ in range(4)]
         try:
             wait_for(lambda: sum(process.poll() is None for process in starts) == 1, 120)
             refused = [process for process in starts if process.poll() is not None]
@@ -146,20 +146,17 @@ def test_of_several_starts_one_runs_and_the_others_say_so(make_world: Any, wait_
                 process.stdout.close()
 
 
-def test_a_stale_or_forged_instance_file_is_no_refusal(make_world: Any) -> None:
+def test_a_forged_instance_file_is_no_refusal_and_nobody_else_is_signalled(make_world: Any) -> None:
+    """A recycled PID, that of this very test: tests/integration/test_daemon_instance.py has the other ways."""
     world = make_world({"A-1": []})
     assert world.once()[0] == 0
     (state,) = (world.folder / "home" / "projects").iterdir()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    for pid, started in ((1, 1), (os.getpid(), 12345), (os.getpid(), None), (2**22, 7)):
-        forged = {"pid": pid, "started": started, "boot": boot, "version": "0", "daemon_id": "x"}
-        (state / "daemon.json").write_text(json.dumps(forged))
-        assert world.once()[0] == 0
-    assert os.getpid()  # a recycled number was not signalled
-    for text in ("", "{", "[]", '{"pid": "x"}'):
-        (state / "daemon.json").write_text(text)
-        assert world.run("stop")[0] == 0
-        assert world.once()[0] == 0
+    forged = {"pid": os.getpid(), "started": 12345, "boot": boot, "version": "0", "daemon_id": "x"}
+    (state / "daemon.json").write_text(json.dumps(forged))
+    code, out = world.run("stop")
+    assert (code, "No daemon runs here" in out) == (0, True), out
+    assert world.once()[0] == 0
 
 
 # ── being stopped ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -242,25 +239,6 @@ def test_a_running_story_is_ended_and_tried_again(make_world: Any, wait_for: Any
         assert salvaged, "what the ended agent left is nowhere"
         hold_of(world).touch()
     assert world.agent_calls() == {"A-1 implement": 2}
-
-
-@pytest.mark.parametrize("verb", ["abort", "skip"])
-def test_waiting_paused_and_queued_stories_are_ended_and_tried_again(make_world: Any, verb: str) -> None:
-    world = make_world({"UNSURE-1": [], "A-1": []})
-    assert world.once()[0] == 3
-    assert world.run(verb, "UNSURE-1")[0] == 0
-    assert world.json("decide")["decisions"] == []
-    assert world.status_of("UNSURE-1") == ("ready" if verb == "abort" else "skipped")
-    assert world.run("retry", "UNSURE-1")[0] == 0
-    for status in ("queued", "paused"):
-        world.sql("UPDATE runs SET status = %s::run_status WHERE status = 'queued'", status)
-        assert world.status_of("UNSURE-1") == status
-        assert world.run(verb, "UNSURE-1")[0] == 0
-        assert world.status_of("UNSURE-1") == ("ready" if verb == "abort" else "skipped")
-        assert world.run("retry", "UNSURE-1")[0] == 0
-    assert world.once()[0] == 3
-    assert world.agent_calls()["UNSURE-1 implement"] == 2
-    assert world.agent_calls()["A-1 implement"] == 1
 
 
 # ── money ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -363,8 +341,13 @@ def mirror(world: Any) -> Path:
 
 
 def kept_work(world: Any, story: str) -> bool:
-    """Whether the file that the agent wrote is still in its worktree."""
-    return any((world.folder / "home" / "projects").glob(f"*/worktrees/*/src/{story}.txt"))
+    """Whether the file that the agent wrote is still in its worktree, or salvaged from it."""
+    if any((world.folder / "home" / "projects").glob(f"*/worktrees/*/src/{story}.txt")):
+        return True
+    salvaged = world.git("for-each-ref", "--format=%(refname)", "refs/auto-dev/salvage", cwd=mirror(world)).split()
+    return any(
+        world.git("ls-tree", "-r", "--name-only", ref, f"src/{story}.txt", cwd=mirror(world)) for ref in salvaged
+    )
 
 
 def replaying(world: Any, only: tuple[str, ...] | list[str] = ("TODO-001", "TODO-002", "TODO-003")) -> Any:

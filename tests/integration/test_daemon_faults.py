@@ -1,4 +1,4 @@
-"""A broken or foreign graph, a full disk, dependencies in a race, a changing folder, and what many cycles leave behind."""
+"""Broken and foreign graphs, a full disk, dependencies in a race, a changing folder, what many cycles leave behind."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import gc
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +121,6 @@ def forget(file: Path, text: str) -> None:
     [
         ("UPDATE runs SET graph_version = 'story/0'", "began with graph story/0"),
         ("UPDATE runs SET policy = jsonb_set(policy, '{config,agent,colour}', '1')", "another version"),
-        ("UPDATE auto_dev_checkpoints.checkpoints SET checkpoint = checkpoint", ""),
     ],
 )
 async def test_a_run_of_another_version_is_refused_and_stays_answerable(project: Any, change: str, said: str) -> None:
@@ -133,7 +134,7 @@ async def test_a_run_of_another_version_is_refused_and_stays_answerable(project:
         await made.control(daemon).answer(decision["id"], waive["id"], "fine")
         await daemon.serve()
         (run,) = await made.fetch("SELECT status, reason FROM runs")
-        assert (run["status"], said in run["reason"]) == ("paused" if said else "succeeded", True)
+        assert (run["status"], said in run["reason"]) == ("paused", True)
 
 
 async def test_a_graph_that_ends_without_ending_the_run_is_said(project: Any, package: Path) -> None:
@@ -170,9 +171,10 @@ async def test_a_full_disk_stops_the_run_with_a_reason_and_loses_nothing(
     async with made.serving(once=False) as (daemon, _):
         await eventually(lambda: made.calls()["A-1"] == 1)
         filler = small_disk / "filler"
-        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-            while True:
-                file.write(bytes(4096))
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        assert shutil.disk_usage(small_disk).free == 0
         made.hold.unlink()
         await eventually(lambda: not daemon.runner.in_hand)
         (run,) = await made.fetch("SELECT status, reason FROM runs")
@@ -202,9 +204,10 @@ async def test_parents_that_end_together_unblock_their_children_once(project: An
     """A diamond, and a child of four: each child starts once, after all of its parents."""
     parents = {f"P-{n}": ["ROOT-1"] for n in range(3)}
     made = project({"ROOT-1": [], **parents, "CHILD-1": list(parents), "LEAF-1": ["CHILD-1", "ROOT-1"]})
+    agent = made.root / "agent.sh"
+    agent.write_text(agent.read_text().replace('"$0.hold" ]', '"$0.hold" ] && [ "$AUTO_DEV_STORY" != ROOT-1 ]'))
+    made.hold.touch()
     async with made.serving() as (_, task):
-        await eventually(lambda: made.calls()["ROOT-1"] == 1)
-        made.hold.touch()
         await eventually(lambda: sum(made.calls()[parent] for parent in parents) == 3)
         made.hold.unlink()
         assert await asyncio.wait_for(task, 60) is ExitCode.DONE
@@ -267,7 +270,7 @@ async def test_starting_and_stopping_leaves_nothing(project: Any, eventually: An
             await asyncio.wait_for(task, 60)
         gc.collect()
         await eventually(lambda: len(asyncio.all_tasks()) == 1)
-        seen.append(len(os.listdir("/proc/self/fd")))
+        seen.append(sum(1 for _ in Path("/proc/self/fd").iterdir()))
         (row,) = await made.fetch(
             "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )

@@ -193,9 +193,7 @@ async def test_an_answer_on_the_way_into_the_wait_is_taken(project: Any) -> None
 
         async def answer_when_asked() -> None:
             while not answered:
-                for row in await made.fetch(
-                    "SELECT d.*, r.status AS run FROM decisions d JOIN runs r ON r.id = run_id"
-                ):
+                for row in await daemon.services.db.fetch_all(asked):
                     waive = next(option for option in row["options"] if option["action"] == "waive")
                     await control.answer(row["id"], waive["id"], "fine")
                     answered.append(row["run"])
@@ -204,6 +202,7 @@ async def test_an_answer_on_the_way_into_the_wait_is_taken(project: Any) -> None
         asking = asyncio.create_task(answer_when_asked())
         assert await daemon.serve() is ExitCode.DONE
         await asking
+        assert answered == [RunStatus.RUNNING], "it was not asked quickly enough to mean something"
         assert await made.statuses() == {"ASKS-1": "in_review"}
         steps = await made.fetch("SELECT data ->> 'node' AS node FROM events WHERE kind = 'RUN_STEP'")
     assert Counter(row["node"] for row in steps)["publish"] == 1
@@ -262,3 +261,32 @@ async def test_pause_and_resume_while_running(project: Any, eventually: Any) -> 
         await control.resume()
         await eventually(lambda: made.calls()["B-1"] == 1)
         assert made.calls()["A-1"] == 1, "what had completed was done again"
+
+
+# ── a person ends a story ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("verb", ["abort", "skip"])
+async def test_waiting_queued_and_paused_stories_are_ended_and_tried_again(project: Any, verb: str) -> None:
+    made = project({"ASKS-1": []})
+    assert await made.once() is ExitCode.WAITS
+    ended = {"ASKS-1": "ready" if verb == "abort" else "skipped"}
+    async with made.open(order=False) as daemon:
+        control = made.control(daemon)
+        end = control.abort if verb == "abort" else control.skip
+        await end("ASKS-1")
+        assert await made.statuses() == ended
+        assert await made.fetch("SELECT id FROM decisions WHERE status = 'open'") == []
+        for status in ("queued", "paused"):
+            await control.retry("ASKS-1", daemon.config, "main")
+            await made.fetch("UPDATE runs SET status = %s::run_status WHERE status = 'queued'", status)
+            assert await made.statuses() == {"ASKS-1": status}
+            await end("asks-1")
+            assert await made.statuses() == ended
+        if verb == "abort":
+            with pytest.raises(UsageError, match="no run under way"):
+                await end("ASKS-1")
+        await control.retry("ASKS-1", daemon.config, "main")
+        assert await daemon.serve() is ExitCode.WAITS
+    assert made.calls() == {"ASKS-1": 2}
+    assert await made.fetch("SELECT id FROM procrastinate_jobs") == []

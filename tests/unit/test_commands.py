@@ -1,0 +1,71 @@
+"""Words and values of the command line that need no process."""
+
+from __future__ import annotations
+
+import pytest
+
+from auto_dev.commands.start import Flags, closing_line, ready_line
+from auto_dev.config import complaint
+from auto_dev.errors import AutoDevError, UsageError
+from auto_dev.nodes.ask import criteria_in
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("it broke", "here: it broke. Mend it."),
+        ("it broke.", "here: it broke. Mend it."),
+        ("which one?", "here: which one? Mend it."),
+        ("and so on…", "here: and so on… Mend it."),
+        ("two\nlines", "here: two lines. Mend it."),
+    ],
+)
+def test_an_error_is_one_line_of_sentences(what: str, line: str) -> None:
+    assert str(AutoDevError(what, where="here", mend="Mend it.")) == line
+
+
+def test_one_value_is_judged_by_itself() -> None:
+    assert "greater than or equal to 0 (given: -1)" in complaint("budget", "daily", -1)
+    assert "'slack' or 'email'" in complaint("notify", "channels", ["slack", "pigeon"])
+    assert complaint("notify", "channels", ["email"]) == ""  # whether an address is configured is another question
+    assert complaint("run", "schedule", "22:00-06:00") == ""
+
+
+def test_flags_become_configuration_and_a_wrong_one_is_named() -> None:
+    flags = Flags(None, daily_budget=5, notify="slack, email", schedule="08:00-18:00")
+    assert flags.overrides() == {
+        "budget": {"daily": 5}, "run": {"schedule": "08:00-18:00"}, "notify": {"channels": ["slack", "email"]},
+    }  # fmt: skip
+    assert Flags(None, notify="").overrides() == {"notify": {"channels": []}}
+    with pytest.raises(UsageError, match=r"^--max-parallel: "):
+        Flags(None, max_parallel=1000).overrides()
+
+
+@pytest.mark.parametrize(
+    ("text", "criteria"),
+    [
+        ("it works", ("it works",)),
+        ("one\n\n  two  words \n", ("one", "two words")),
+        ("- one\n- two: three", ("one", "two: three")),
+        ("1. one\n2. two\n   and more", ("one", "two and more")),
+        ("[ ] one\n[x] two\n[ ] one", ("one", "two")),
+        ("- [ ] one\n- [x] two", ("one", "two")),
+    ],
+)
+def test_a_persons_criteria_are_list_items_or_lines(text: str, criteria: tuple[str, ...]) -> None:
+    assert criteria_in(text) == criteria
+
+
+def test_the_first_and_the_last_line_count_what_there_is() -> None:
+    assert ready_line({"queued": 1}) == "Found 1 story ready to start"
+    statuses = {"queued": 2, "blocked": 1, "invalid": 3, "in_review": 4}
+    assert ready_line(statuses) == (
+        "Found 2 stories ready to start, 1 more depends on others (4 in review, 3 held back by an error)"
+    )
+    assert closing_line(statuses, "the budget is reached") == (
+        "Ended: 4 in review, 3 held back by an error, 1 blocked by others, 2 not started (the budget is reached)."
+    )
+    assert closing_line({"waiting": 1}, "") == "Ended: 1 waiting for you. `auto-dev decide` shows what waits for you."
+    assert closing_line({}, "") == "Ended: nothing to do."
