@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 from collections.abc import Coroutine
@@ -313,7 +314,9 @@ def budget_raise(
 
 
 @budget_app.command("history")
-def budget_history(days: Annotated[int, typer.Option(help="How many days back.")] = 14, as_json: Json = False) -> None:
+def budget_history(
+    days: Annotated[int, typer.Option(help="How many days back.", min=1, max=3660)] = 14, as_json: Json = False
+) -> None:
     """What was spent, day by day."""
     from auto_dev.commands.budget import history
 
@@ -326,6 +329,9 @@ def main() -> None:
 
 
 def _called() -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal or a file name that is not UTF-8
     try:
         return int(app(prog_name="auto-dev", standalone_mode=False) or ExitCode.DONE)
     except typer.TyperException as error:

@@ -6,12 +6,14 @@ import sys
 from typing import Any
 
 from auto_dev.budget.ledger import Ledger
-from auto_dev.budget.limits import BudgetLimits, BudgetOverview, Window
+from auto_dev.budget.limits import BudgetLimits, BudgetOverview, Window, checked_amount
 from auto_dev.commands import output
-from auto_dev.commands.here import here, person
+from auto_dev.commands.here import Here, here, person
 from auto_dev.daemon.clock import now
-from auto_dev.errors import ExitCode, UsageError
+from auto_dev.errors import BudgetError, ExitCode, UsageError
 from auto_dev.model import Scope, dollars, microusd, money
+from auto_dev.store import backlog
+from auto_dev.store.database import Database
 from auto_dev.store.events import emit, wake
 
 
@@ -57,17 +59,17 @@ async def raise_limit(scope: str, to: float, reason: str, *, yes: bool, as_json:
     """Change the limit of today, this week or one story; recorded with who did it."""
     place = await here()
     try:
-        amount = microusd(to)
-    except ValueError as error:
-        raise UsageError(str(error), mend="Write it like --to 75.") from None
+        amount = checked_amount(microusd(to), "the new limit")
+    except (ValueError, BudgetError):
+        raise UsageError(f"not an amount of dollars: {to:g}", where="--to", mend="Write it like --to 75.") from None
     limits = BudgetLimits.of(place.config)
     shared = {key.scope: key for key in limits.shared_windows(now())}
     names = {"day": Scope.DAY, "daily": Scope.DAY, "week": Scope.WEEK, "weekly": Scope.WEEK}
     which = names.get(scope.lower(), Scope.STORY)
-    key = shared[which].key if which in shared else scope
-    if not yes and not _confirmed(f"Set the limit of {scope} to {money(amount)}?"):
-        raise UsageError("nothing was changed", mend="Confirm, or give --yes.")
     async with place.database() as db:
+        key = shared[which].key if which in shared else await _story(place, db, scope)
+        if not yes and not _confirmed(f"Set the limit of {scope} to {money(amount)}?"):
+            raise UsageError("nothing was changed", mend="Confirm, or give --yes.")
         await Ledger(db.pool, place.project_id, now).raise_limit(
             which, key, amount, by=person(), reason=reason, limits=limits
         )
@@ -78,8 +80,19 @@ async def raise_limit(scope: str, to: float, reason: str, *, yes: bool, as_json:
     if as_json:
         output.emit_json({"scope": which, "key": key, "limit_usd": dollars(amount), "resumed": resumed})
     else:
-        output.say(f"The limit of {scope} is {money(amount)} now; {len(resumed)} paused runs go on.")
+        go_on = output.many(len(resumed), "paused run goes", "paused runs go")
+        output.say(f"The limit of {scope} is {money(amount)} now; {go_on} on.")
     return ExitCode.DONE
+
+
+async def _story(place: Here, db: Database, name: str) -> str:
+    """The id of the story that a person named. Raises UsageError."""
+    async with db.pool.connection() as conn:
+        ids = [str(row["id"]) for row in await backlog.rows(conn, place.project_id)]
+    found = next((story for story in ids if story.lower() == name.lower()), None)
+    if found is None:
+        raise UsageError(f"there is no story {name!r}", mend="Say day, week, or a story that `auto-dev status` lists.")
+    return found
 
 
 def _confirmed(question: str) -> bool:

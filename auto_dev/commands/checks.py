@@ -35,6 +35,7 @@ async def preflight(settings: Settings) -> Checked:
             "this version has no sandbox yet, so an agent would run with your own rights",
             mend="Add --no-sandbox if you accept that.",
         )
+    check_paths(settings.root, settings.folder, settings.place.state)
     repository = await look(settings.root, settings.state_home, config)
     check_remote(config, repository)
     check_policy(config, settings.root)
@@ -43,6 +44,16 @@ async def preflight(settings: Settings) -> Checked:
     for channel in make_channels(config.notify, secret).values():
         await channel.close()
     return Checked(config, repository)
+
+
+def check_paths(*paths: Path) -> None:
+    """Folders can be written down as text, as a database and most tools want them."""
+    for path in paths:
+        try:
+            str(path).encode("utf-8")
+        except UnicodeEncodeError:
+            mend = "Rename or move the folder."
+            raise AutoDevError("its path is not UTF-8", where=ascii(str(path)), mend=mend) from None
 
 
 async def check_forge(config: Config, folder: Path) -> None:

@@ -45,7 +45,11 @@ async def resume(*, as_json: bool) -> ExitCode:
     async with place.database() as db:
         runs = await place.control(db).resume()
     note = "" if instance.running(place.place.state) else " No daemon runs: `auto-dev start` goes on with the work."
-    _done({"paused": False, "resumed": runs}, as_json, f"Resumed; {len(runs)} paused runs go on.{note}")
+    _done(
+        {"paused": False, "resumed": runs},
+        as_json,
+        f"Resumed; {output.many(len(runs), 'paused run goes', 'paused runs go')} on.{note}",
+    )
     return ExitCode.DONE
 
 

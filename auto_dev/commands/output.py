@@ -28,12 +28,18 @@ def console(*, stderr: bool = False) -> Console:
 
 def emit_json(value: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    escape = sys.stdout.encoding.lower() not in ("utf-8", "utf8")
+    sys.stdout.write(json.dumps(value, ensure_ascii=escape, indent=2, default=str) + "\n")
 
 
 def say(text: str = "") -> None:
     """One plain line on stdout; nothing in it is taken for markup."""
     sys.stdout.write(clean(text) + "\n")
+
+
+def many(count: int, one: str, more: str) -> str:
+    """``1 story``, ``2 stories``."""
+    return f"{count} {one if count == 1 else more}"
 
 
 def warn(text: str) -> None:

@@ -130,6 +130,8 @@ async def _start(
         if other is not None:
             _same_order(flags, place, settings, other)
         ordered = await order(place, db, found, checked.config, only)
+        if await _is_paused(place, db):
+            output.warn("warning: the project is paused, so nothing starts: `auto-dev resume` goes on")
         if other is not None:
             return _handed_over(flags, other, ordered)
         if only is not None:
@@ -162,10 +164,12 @@ async def _serve(
             code = await serve_here(settings)
     if flags.once and broken and code is ExitCode.DONE:
         code = ExitCode.ERROR  # a file that cannot be read may hold a story that was ordered
+    status = await gather(place, db)
     if flags.as_json:
-        output.emit_json({**facts, "pid": None, "exit_code": int(code), "status": await gather(place, db)})
+        output.emit_json({**facts, "pid": None, "exit_code": int(code), "status": status})
     elif flags.once:
-        output.say(closing_line(await _statuses(place, db), _held_up(place, code)))
+        counts = Counter(story["status"] for story in status["stories"])
+        output.say(closing_line(counts, _held_up(place, code, paused=status["paused"])))
     return code
 
 
@@ -207,7 +211,9 @@ def _handed_over(flags: Flags, other: instance.Instance, ordered: list[str]) -> 
         facts = {"ordered": ordered, "ready": None, "estimate_usd": None}
         output.emit_json({**facts, "pid": other.pid, "exit_code": None, "status": None})
     else:
-        output.say(f"The running daemon (PID {other.pid}) takes the order: {_many(len(ordered), 'story', 'stories')}.")
+        output.say(
+            f"The running daemon (PID {other.pid}) takes the order: {output.many(len(ordered), 'story', 'stories')}."
+        )
     return ExitCode.DONE
 
 
@@ -261,6 +267,13 @@ async def order(place: Here, db: Any, found: Backlog, config: Config, only: str 
     return ordered
 
 
+async def _is_paused(place: Here, db: Any) -> bool:
+    from auto_dev.store.events import QUERIES
+
+    row = await db.fetch_one(QUERIES["get_project"], {"project": place.project_id})
+    return bool(row and row["paused"])
+
+
 async def _require_startable(place: Here, db: Any, story: str) -> None:
     """The one story of this order can start now. Raises AutoDevError with what stands in its way."""
     from auto_dev.store import backlog
@@ -297,7 +310,7 @@ def ready_line(statuses: Mapping[str, int]) -> str:
     first, later = statuses.get("queued", 0), statuses.get("blocked", 0)
     more = f", {later} more {'depends' if later == 1 else 'depend'} on others" if later else ""
     rest = ", ".join(f"{statuses[status]} {word}" for status, word in _WORDS.items() if statuses.get(status))
-    return f"Found {_many(first, 'story', 'stories')} ready to start{more}" + (f" ({rest})" if rest else "")
+    return f"Found {output.many(first, 'story', 'stories')} ready to start{more}" + (f" ({rest})" if rest else "")
 
 
 def closing_line(statuses: Mapping[str, int], held_up: str) -> str:
@@ -311,15 +324,13 @@ def closing_line(statuses: Mapping[str, int], held_up: str) -> str:
     return f"Ended: {', '.join(parts) or 'nothing to do'}.{ask}"
 
 
-def _held_up(place: Here, code: ExitCode) -> str:
+def _held_up(place: Here, code: ExitCode, *, paused: bool) -> str:
+    if paused:
+        return "the project is paused, `auto-dev resume` goes on"
     if code is ExitCode.BUDGET:
         return "the budget is reached"
     opens = window_opens(place.config, now())
     return f"outside the schedule {place.config.run.schedule} {place.config.run.timezone}" if opens else ""
-
-
-def _many(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
 
 
 async def _estimate(place: Here, db: Any, found: Backlog, ordered: list[str]) -> Estimate:

@@ -11,7 +11,7 @@ from auto_dev.commands import output
 from auto_dev.commands.here import here
 from auto_dev.daemon.clock import now
 from auto_dev.daemon.digest import day_summary
-from auto_dev.errors import ExitCode, UsageError
+from auto_dev.errors import ConfigError, ExitCode
 from auto_dev.model import dollars
 from auto_dev.notify import facts, outbox
 from auto_dev.notify.outbox import Deliverer
@@ -30,7 +30,7 @@ async def summary(*, send: bool, as_json: bool) -> ExitCode:
         if send:
             channels = make_channels(place.config.notify, secret)
             if not channels:
-                raise UsageError("no channel is configured", mend='Set channels = ["email"] in [notify].')
+                raise ConfigError("no channel is configured", where="notify.channels", mend='Set channels = ["email"].')
             fact = facts.daily_summary(gathered, key=f"summary:{now().isoformat()}")
             async with db.transaction() as conn:
                 await outbox.enqueue(conn, project_id=place.project_id, channels=tuple(channels), **fact.row())

@@ -154,12 +154,13 @@ class Runner:
             given: Any = None
             if not snapshot.values:
                 given = {"run_id": context.run_id, "story_id": context.story.id}
-            elif not snapshot.next:
+            elif not snapshot.tasks:
+                # Not `snapshot.next`: that leaves out the nodes whose results landed before their checkpoint did.
                 await self._require_end(context)
                 async with self._services.db.pool.connection() as conn:
                     await leases.release(conn, context.lease)  # its worktree is in use no more
                 return
-            elif snapshot.interrupts:
+            elif snapshot.next and snapshot.interrupts:
                 answered = await self._answer_or_wait(context, snapshot.values["decision_id"])
                 if not answered:
                     return

@@ -217,11 +217,13 @@ class Daemon:
                     async with self.services.db.transaction() as conn:
                         await self.scheduler.reconcile(conn)
                     await prune_finished(self.services.db.checkpoints, KEEP_THREADS_DAYS)
-                    await tidy(self.services)
+                    await tidy(self.services, [lease.story_id for lease in self.runner.owned().values()])
                     self._last_digest = await digest.send_when_due(self.services, self.config, self._last_digest)
                 await self._tick()
             except (psycopg.OperationalError, StoreError) as error:
                 log.warning("the database does not answer", extra={"action": "tick_failed", "why": str(error)})
+            except OSError as error:  # a full disk, too many open files: it may pass, and the runs say so themselves
+                log.warning("a look at the project failed", extra={"action": "tick_failed", "why": str(error)})
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), TICK_S)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from auto_dev.errors import GitError
 from auto_dev.model import RunStatus
@@ -15,15 +16,18 @@ log = logging.getLogger(__name__)
 OVER = (RunStatus.SUCCEEDED, RunStatus.SKIPPED, RunStatus.ABORTED)  # a failed run's worktree is kept to be looked at
 
 
-async def tidy(services: Services) -> list[str]:
-    """Remove what is over; returns the stories. A worktree that git cannot remove is left, and said in the log."""
+async def tidy(services: Services, busy: Collection[str] = ()) -> list[str]:
+    """Remove what is over; returns the stories. A worktree that git cannot remove is left, and said in the log.
+
+    ``busy``: stories whose agent this daemon is still ending, though a person ended the run and its lease is free.
+    """
     removed = []
     for info in await services.worktrees.list(look=False):
         async with services.db.pool.connection() as conn:
             run = await runs.get(conn, info.run_id)
             held = await leases.held(conn, services.place.id)
         worktree = services.worktrees.get(info.story_id)
-        if run is None or run["status"] not in OVER or info.story_id in held or worktree is None:
+        if run is None or run["status"] not in OVER or info.story_id in {*held, *busy} or worktree is None:
             continue
         if worktree.run_id != info.run_id:
             continue  # a later run has it by now

@@ -184,7 +184,7 @@ class World:
         async def ask() -> list[dict[str, Any]]:
             folder = database_folder(self.folder / "home")
             async with Database.open(self.database_url, folder, size=2) as db, db.pool.connection() as conn:
-                cursor = await conn.execute(statement.encode(), params)
+                cursor = await conn.execute(statement.encode(), params or None)
                 return await cursor.fetchall() if cursor.description else []
 
         return asyncio.run(ask())

@@ -53,7 +53,9 @@ CALLS = {
     ("start",): ("which folder", "auto-dev start DIR"),
     ("stories", "check"): ("which folder",),
     ("stories", "explain", "NOPE-1", "plans"): ("NOPE-1",),
-    ("budget", "raise", "day", "--to", "-5", "--yes"): ("-5",),
+    ("budget", "raise", "day", "--to", "-5", "--yes"): ("--to", "-5"),
+    ("budget", "raise", "day", "--to", "1e30", "--yes"): ("--to", "1e+30"),
+    ("budget", "history", "--days", "0"): ("--days",),
 }
 
 
@@ -109,7 +111,6 @@ def test_a_broken_configuration_stops_before_anything_runs(make_world: Any) -> N
         done = world.call(*START, "--database-url", url)
         refused(done, 1, *words)
         assert "secret" not in done.stderr
-    refused(world.call(*START, env={"AUTO_DEV_HOME": "/dev/null/x"}), 1, "/dev/null/x")
     assert not world.ledger.exists()
     assert world.git("status", "--short") == "M auto-dev.toml"
 
@@ -140,6 +141,8 @@ def test_a_folder_or_repository_that_does_not_fit_is_refused(make_world: Any) ->
         refused(world.call(command, cwd=plain), 1, "no git repository")
     world.git("checkout", "-q", "--detach")
     refused(world.call(*ONCE), 1, "HEAD is detached", "base_branch")
+    for env in ({"AUTO_DEV_HOME": f"{world.folder}/home\udcff"}, {"AUTO_DEV_HOME": "/dev/null/x"}):
+        refused(world.call(*ONCE, env=env), 1, "UTF-8" if "\udcff" in env["AUTO_DEV_HOME"] else "/dev/null/x")
     assert not world.ledger.exists()
 
 

@@ -48,6 +48,13 @@ STORY = {"id", "title", "status", "reason", "phase", "progress", "pr", "branch",
 STARTED = {"ordered", "ready", "estimate_usd", "pid", "exit_code", "status"}
 
 
+def test_the_shapes_are_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text("utf-8")
+    for call, keys in {**ANYWHERE, **WITHOUT_HISTORY, **WITH_HISTORY, "status": STORY, "start": STARTED}.items():
+        for key in keys:
+            assert f"`{key}`" in page, f"{call}: {key}"
+
+
 def check_shapes(world: Any, shapes: dict[str, set[str]]) -> None:
     for call, keys in shapes.items():
         done = world.call(*call.split(), "--json")
@@ -223,6 +230,11 @@ def test_what_is_held_up_is_said(make_world: Any) -> None:
     broke = world.call(*ONCE, "--daily-budget", "0")
     assert broke.returncode == 4
     assert broke.stdout.splitlines()[-1] == "Ended: 1 not started (the budget is reached)."
+    assert world.call("pause").returncode == 0
+    paused = world.call(*ONCE)
+    assert "`auto-dev resume` goes on" in paused.stdout.splitlines()[-1]
+    assert paused.stderr.startswith("auto-dev: warning: the project is paused")
+    assert world.call("resume").stdout.startswith("Resumed; 0 paused runs go on.")
     done = world.call(*ONCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "Ended: 1 in review."

@@ -100,7 +100,7 @@ class Project:
         async with await psycopg.AsyncConnection.connect(
             self.url, autocommit=True, row_factory=dict_row, options="-c search_path=auto_dev,auto_dev_jobs"
         ) as conn:
-            cursor = await conn.execute(statement.encode(), params)
+            cursor = await conn.execute(statement.encode(), params or None)
             return await cursor.fetchall() if cursor.description else []
 
     async def statuses(self) -> dict[str, str]:

@@ -13,10 +13,11 @@ import pytest
 from auto_dev.daemon.control import Control
 from auto_dev.daemon.scheduler import OPERATOR
 from auto_dev.daemon.service import sync_stories
+from auto_dev.daemon.tidy import tidy
 from auto_dev.errors import ExitCode, UsageError
 from auto_dev.model import RunStatus
 from auto_dev.nodes.context import RunPausedError
-from auto_dev.store import backlog, runs
+from auto_dev.store import backlog, leases, runs
 from auto_dev.store.database import Database
 from auto_dev.store.events import QUERIES
 
@@ -75,6 +76,32 @@ async def test_a_worker_that_lost_the_database_is_replaced_while_an_agent_still_
         await eventually(lambda: made.calls()["B-1"] == 1)
         assert made.calls() == {"A-1": 1, "B-1": 1}
         made.hold.unlink()
+
+
+async def test_a_node_whose_results_landed_without_its_checkpoint_is_not_repeated(project: Any) -> None:
+    """LangGraph writes a node's results first and the checkpoint after; a kill in between is neither an end nor a loss.
+
+    Every third checkpoint is refused, as by a server that goes down.
+    """
+    made = project({"A-1": [], "ASKS-1": []})
+    await made.fetch("CREATE SEQUENCE refusals")
+    await made.fetch(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('auto_dev.refusals') % 3 = 0 THEN RAISE EXCEPTION 'going down' USING ERRCODE = '57P01'; END IF;"
+        " RETURN NEW; END $$"
+    )
+    await made.fetch(
+        "CREATE TRIGGER refuse BEFORE INSERT ON auto_dev_checkpoints.checkpoints"
+        " FOR EACH ROW EXECUTE FUNCTION auto_dev.refuse()"
+    )
+    assert await asyncio.wait_for(made.once(), 90) is ExitCode.WAITS
+    assert await made.statuses() == {"A-1": "in_review", "ASKS-1": "waiting"}
+    (decision,) = await made.fetch("SELECT * FROM decisions")
+    async with made.open(order=False) as daemon:
+        waive = next(option for option in decision["options"] if option["action"] == "waive")
+        await made.control(daemon).answer(decision["id"], waive["id"], "fine")
+    assert await asyncio.wait_for(made.once(), 90) is ExitCode.DONE
+    assert made.calls() == {"A-1": 1, "ASKS-1": 1}
 
 
 # ── who works on a run ────────────────────────────────────────────────────────────────────────────────────────────
@@ -290,3 +317,19 @@ async def test_waiting_queued_and_paused_stories_are_ended_and_tried_again(proje
         assert await daemon.serve() is ExitCode.WAITS
     assert made.calls() == {"ASKS-1": 2}
     assert await made.fetch("SELECT id FROM procrastinate_jobs") == []
+
+
+async def test_a_worktree_is_not_removed_while_its_agent_is_still_being_ended(project: Any, eventually: Any) -> None:
+    made = project({"A-1": []})
+    agent = made.root / "agent.sh"
+    agent.write_text("#!/bin/sh\ntrap '' TERM\n" + agent.read_text().removeprefix("#!/bin/sh\n"))
+    made.hold.touch()
+    async with made.serving(once=False) as (daemon, _):
+        await eventually(lambda: list(made.home.glob("projects/*/worktrees/*/src/A-1.txt")))
+        async with daemon.services.db.transaction() as conn:  # as `abort` does, seen by the daemon at its next look
+            await leases.revoke(conn, daemon.services.place.id, "A-1")
+            await conn.execute("UPDATE runs SET status = 'aborted'")
+        busy = [lease.story_id for lease in daemon.runner.owned().values()]
+        assert await tidy(daemon.services, busy) == []
+        await eventually(lambda: not daemon.runner.in_hand)
+        assert await tidy(daemon.services, []) == ["A-1"]
