@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from auto_dev.commands import output
 from auto_dev.daemon import instance
@@ -72,8 +73,22 @@ async def serve_here(settings: Settings) -> ExitCode:
     return ExitCode.INTERRUPTED if interrupted else code
 
 
-async def start_background(settings: Settings) -> int:
-    """Start the daemon as a process of its own and wait until it is up; its PID. Raises AutoDevError."""
+@contextmanager
+def cancellable() -> Iterator[asyncio.Event]:
+    """Ctrl+C sets the event while the block runs, so that a daemon which was just started can be ended with it."""
+    loop, cancelled = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGINT, cancelled.set)
+    try:
+        yield cancelled
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+async def start_background(settings: Settings, cancelled: asyncio.Event) -> int:
+    """Start the daemon as a process of its own and wait until it is up; its PID.
+
+    Raises AutoDevError when it refuses, KeyboardInterrupt when it was cancelled; then it is gone.
+    """
     state = settings.place.state
     file = state / "settings.json"
     file.touch(mode=0o600)
@@ -91,7 +106,16 @@ async def start_background(settings: Settings) -> int:
             pass_fds=(writer,),
         )
     os.close(writer)
-    message = await asyncio.to_thread(_first_line, reader)
+    answer = asyncio.create_task(asyncio.to_thread(_first_line, reader))
+    stop = asyncio.create_task(cancelled.wait())
+    await asyncio.wait({answer, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not answer.done():
+        process.terminate()
+        await asyncio.to_thread(process.wait)
+        await answer  # the pipe has no writer any more
+        _cancel()
+    message = answer.result()
     if message != "ready":
         process.wait()
         raise AutoDevError(message or "the daemon ended at once", mend=f"Its log is {log}.")
@@ -103,20 +127,21 @@ def _first_line(descriptor: int) -> str:
         return pipe.readline().strip()
 
 
-async def countdown(settings: Settings, pid: int) -> None:
-    """Wait beside the daemon while it waits; Ctrl+C stops it before it began (raises KeyboardInterrupt)."""
-    loop, cancelled = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGINT, cancelled.set)
+async def countdown(settings: Settings, pid: int, cancelled: asyncio.Event) -> None:
+    """Wait beside the daemon while it waits. Raises KeyboardInterrupt when cancelled; then it is gone."""
     with suppress(TimeoutError):
         await asyncio.wait_for(cancelled.wait(), settings.delay_s)
-    loop.remove_signal_handler(signal.SIGINT)
     if cancelled.is_set():
         running = instance.running(settings.place.state)
         if running is not None and running.pid == pid:
             running.signal(signal.SIGTERM)
             await gone(settings.place.state, running, GONE_S)
-        output.say("Cancelled; no story was started.")
-        raise KeyboardInterrupt
+        _cancel()
+
+
+def _cancel() -> NoReturn:
+    output.say("Cancelled; no story was started.")
+    raise KeyboardInterrupt
 
 
 async def gone(state: Path, running: instance.Instance, within_s: float) -> bool:

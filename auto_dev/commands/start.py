@@ -15,7 +15,7 @@ from auto_dev.budget.estimate import Estimate, estimate
 from auto_dev.commands import output
 from auto_dev.commands.checks import Checked, preflight
 from auto_dev.commands.here import Here, here
-from auto_dev.commands.launch import countdown, serve_here, start_background
+from auto_dev.commands.launch import cancellable, countdown, serve_here, start_background
 from auto_dev.config import Config
 from auto_dev.daemon import instance
 from auto_dev.daemon.checkout import read_stories, warnings_about
@@ -174,16 +174,17 @@ async def _serve(
 
 
 async def _background(flags: Flags, settings: Settings, facts: dict[str, Any], lines: list[str]) -> ExitCode:
-    pid = await start_background(settings)
-    if flags.as_json:
-        output.emit_json({**facts, "pid": pid, "exit_code": None, "status": None})
-        return ExitCode.DONE
-    output.say(f"Daemon started (PID {pid})")
-    for text in lines:
-        output.say(text)
-    if settings.delay_s:
-        output.say(f"Starting in {settings.delay_s:.0f} seconds (Ctrl+C to cancel)")
-        await countdown(settings, pid)
+    with cancellable() as cancelled:
+        pid = await start_background(settings, cancelled)
+        if flags.as_json:
+            output.emit_json({**facts, "pid": pid, "exit_code": None, "status": None})
+            return ExitCode.DONE
+        output.say(f"Daemon started (PID {pid})")
+        for text in lines:
+            output.say(text)
+        if settings.delay_s:
+            output.say(f"Starting in {settings.delay_s:.0f} seconds (Ctrl+C to cancel)")
+            await countdown(settings, pid, cancelled)
     output.say("`auto-dev status` shows the stories, `auto-dev stop` ends the daemon.")
     return ExitCode.DONE
 

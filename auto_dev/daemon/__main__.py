@@ -37,7 +37,8 @@ class JsonLines(logging.Formatter):
 
 async def _serve(settings: Settings, ready_fd: int) -> ExitCode:
     def say(text: str) -> None:
-        os.write(ready_fd, f"{text}\n".encode())
+        with contextlib.suppress(BrokenPipeError):  # whoever started us was killed; the order stands
+            os.write(ready_fd, f"{text}\n".encode())
         os.close(ready_fd)
 
     daemon_id = new_daemon_id()

@@ -195,23 +195,59 @@ def test_a_daemon_in_the_background_is_started_once_ordered_again_killed_and_sto
     assert set(world.agent_calls().values()) == {1}
 
 
-def test_ctrl_c_cancels_the_countdown_and_ends_the_foreground(make_world: Any, wait_for: Any) -> None:
+@pytest.mark.parametrize("moment", ["spawned", "up", "counting"])
+def test_ctrl_c_cancels_a_start_at_any_moment(make_world: Any, wait_for: Any, moment: str) -> None:
     world = make_world({"A-1": []})
-    for more, words in (((), "Cancelled; no story was started."), (("--foreground",), "Starting in 60 seconds")):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "auto_dev", "start", "plans", "--no-sandbox", *more], cwd=world.repo,
-            env=world.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        wait_for(lambda: world.json("status")["daemon"], 60)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 130, err
-        assert words in out
-        assert "Traceback" not in out + err
-        assert daemons(world) == []
-        assert world.json("status")["daemon"] is None
+    process = interactive(world)
+    if moment == "counting":
+        assert process.stdout is not None
+        assert any("Ctrl+C to cancel" in line for line in iter(process.stdout.readline, ""))
+    else:
+        wait_for(lambda: daemons(world), 60)
+        wait_for(lambda: moment == "spawned" or world.json("status")["daemon"], 60)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out.splitlines()[-1]) == (130, "Cancelled; no story was started."), err
+    assert err == ""
+    assert daemons(world) == []
+    assert world.json("status")["daemon"] is None
     assert world.agent_calls() == {}
     assert world.statuses() == {"A-1": "queued"}
+
+
+def test_a_daemon_outlives_a_start_that_is_killed(make_world: Any, wait_for: Any) -> None:
+    world = make_world({"A-1": []})
+    process = interactive(world, "--yes")
+    wait_for(lambda: daemons(world), 60)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: world.statuses() == {"A-1": "in_review"}, 60)
+    assert world.call("stop").returncode == 0
+    assert daemons(world) == []
+    (log,) = (world.folder / "home").rglob("daemon.log")
+    assert "Traceback" not in log.read_text()
+
+
+def test_ctrl_c_ends_the_foreground(make_world: Any, wait_for: Any) -> None:
+    world = make_world({"A-1": []}, env={"SLOW": "1"})
+    process = interactive(world, "--foreground", "--yes")
+    wait_for(world.agent_calls, 60)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    world.assert_no_process_left()
+    assert world.json("status")["daemon"] is None
+    assert world.statuses() == {"A-1": "paused"}  # its step was completed, the next daemon goes on
+    assert world.call(*ONCE).returncode == 0
+    assert world.agent_calls() == {"A-1 implement": 1}
+
+
+def interactive(world: Any, *more: str) -> subprocess.Popen[str]:
+    """``start`` with its streams apart, to be interrupted."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "auto_dev", "start", "plans", "--no-sandbox", *more], cwd=world.repo,
+        env=world.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def test_another_database_than_the_projects_own_is_refused(make_world: Any) -> None:
