@@ -1,4 +1,4 @@
-"""What this story may cost, from the project's own history; scored when it is done."""
+"""What this story may cost, from the project's own history: written down before money is spent."""
 
 from __future__ import annotations
 
