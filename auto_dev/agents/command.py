@@ -13,9 +13,10 @@ from typing import Final
 
 from auto_dev.agents.base import AgentResult, AgentTask, Outcome, Progress
 from auto_dev.agents.progress import fingerprint
-from auto_dev.agents.stream import Emit, end_task, stream
+from auto_dev.agents.stream import END_AGAIN_S, Emit, stream
 from auto_dev.errors import AgentError
 from auto_dev.processes import Finished, run_tree
+from auto_dev.tasks import end_tasks
 from auto_dev.text import line
 
 _EVERY_S: Final = 0.25  # between two lines of output that are shown; the log has them all
@@ -117,7 +118,7 @@ async def _run(argv: Sequence[str], task: AgentTask, emit: Emit) -> AgentResult:
             raise
         return AgentResult(Outcome.UNAVAILABLE, line(f"{argv[0]} cannot be executed: {error.strerror}"))
     finally:
-        await end_task(running)
+        await end_tasks(running, again_s=END_AGAIN_S)
         for pid, ticks in started:
             await task.processes.ended(pid, ticks)
 

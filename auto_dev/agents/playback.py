@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from auto_dev.agents.recording import Conversation, RecordedUsage, ToolUse, Turn
+from auto_dev.tasks import end_tasks
 
 _LARGEST: Final = 50_000_000
 _BYTES_PER_TOKEN: Final = 4  # of ordinary text and code, for usage that was not recorded
@@ -52,10 +53,7 @@ class Playback:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._open:
-            task.cancel()
-        if self._open:
-            await asyncio.wait(self._open)
+        await end_tasks(*self._open)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._serve(reader, writer))

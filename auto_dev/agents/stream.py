@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
 
 from auto_dev.agents.base import AgentResult, Progress
+from auto_dev.tasks import end_tasks
 
 Emit = Callable[[Progress], None]
+END_AGAIN_S = 10.0  # a cancelled agent's tree gets 5 s to end by itself
 
 
 async def stream(work: Callable[[Emit], Awaitable[AgentResult]]) -> AsyncGenerator[Progress | AgentResult, None]:
@@ -32,19 +33,4 @@ async def stream(work: Callable[[Emit], Awaitable[AgentResult]]) -> AsyncGenerat
             yield event
         yield await worker
     finally:
-        await end_task(worker)
-
-
-async def end_task(task: asyncio.Task[Any]) -> None:
-    """Cancel the task and wait until it has really ended, however often the waiting itself is cancelled."""
-    cancelled = False
-    while not task.done():
-        task.cancel()
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            cancelled = True
-    if not task.cancelled():
-        task.exception()  # seen: whoever awaited the task has it already
-    if cancelled:
-        raise asyncio.CancelledError
+        await end_tasks(worker, again_s=END_AGAIN_S)

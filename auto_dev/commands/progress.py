@@ -14,6 +14,7 @@ from auto_dev.commands import output
 from auto_dev.commands.here import Here
 from auto_dev.commands.status import event_line, gather
 from auto_dev.errors import StoreError
+from auto_dev.tasks import end_tasks
 from auto_dev.text import line
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ async def follow(place: Here, db: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)
         if sys.stdout.isatty():
             output.console().print(_picture(await gather(place, db)))
         else:

@@ -33,6 +33,7 @@ from auto_dev.store import backlog, leases, runs
 from auto_dev.store.events import QUERIES, emit
 from auto_dev.store.saver import prune_finished
 from auto_dev.stories.fingerprint import fingerprint
+from auto_dev.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ KEEP_THREADS_DAYS = 1.0  # checkpoints of runs that ended longer ago are of no u
 POLL_JOBS_S = 0.5
 GRACE_S = 300.0  # how long a phase under way may take to complete after the first request to stop
 CANCEL_AGAIN_S = 10.0  # an agent's tree gets 5 s to end by itself
+WORKER_AGAIN_S = 3.0  # procrastinate ends its own tasks in several rounds of a second
 FLUSH_S = 15.0  # how long a daemon that ends waits for its last messages
 
 
@@ -94,9 +96,7 @@ class Daemon:
             await self._stop.wait()
             await self._wind_down(worker)
         finally:
-            for task in (*background, worker):
-                task.cancel()
-            await asyncio.gather(*background, worker, return_exceptions=True)
+            await end_tasks(*background, worker)
             await self._end()
         return self._exit_code()
 
@@ -163,11 +163,8 @@ class Daemon:
             await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             tasks[-1].cancel()
         while self.runner.in_hand:
-            # Again and again: `asyncio.wait_for` of Python 3.11 can swallow a cancellation that meets the answer.
-            for task in list(self.runner.in_hand.values()):
-                task.cancel()
-            await asyncio.wait(self.runner.in_hand.values(), timeout=CANCEL_AGAIN_S)
-        worker.cancel()
+            await end_tasks(*self.runner.in_hand.values(), again_s=CANCEL_AGAIN_S)
+        await end_tasks(worker, again_s=WORKER_AGAIN_S)
 
     async def _end(self) -> None:
         services, project = self.services, self.settings.project_id

@@ -19,6 +19,7 @@ from auto_dev.errors import StoreError
 from auto_dev.store import preflight
 from auto_dev.store.embedded import EmbeddedServer
 from auto_dev.store.migrate import migrate
+from auto_dev.tasks import end_tasks
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 Params = Mapping[str, Any] | Sequence[Any]
@@ -60,7 +61,7 @@ class Database:
             database = cls(conninfo, server, size)
             await database._prepare()
             if server:
-                stack.push_async_callback(_cancel, asyncio.create_task(database._watch(server)))
+                stack.push_async_callback(end_tasks, asyncio.create_task(database._watch(server)))
             for pool in (database.pool, database.checkpoints):
                 await pool.open()
                 stack.push_async_callback(pool.close)
@@ -171,8 +172,3 @@ def _refused(error: psycopg.Error, where: str) -> StoreError:
     reason = said[-1] if said else lines[0].rpartition("failed: ")[2]
     mend = "Check that the server runs and that host, port, user, password and database are right."
     return StoreError(f"cannot use the database: {reason}", where=where, mend=mend)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

@@ -14,7 +14,20 @@ pytestmark = pytest.mark.unit
 PACKAGE = Path(auto_dev.__file__).parent
 
 # Lower layers first. Packages inside one tuple of SIBLINGS never import each other.
-BASE = ("errors", "model", "text", "sql", "report", "watcher", "processes", "secrets", "config", "place", "stories")
+BASE = (
+    "errors",
+    "model",
+    "text",
+    "sql",
+    "report",
+    "tasks",
+    "watcher",
+    "processes",
+    "secrets",
+    "config",
+    "place",
+    "stories",
+)
 SIBLINGS = ("store", "budget", "gates", "worktrees", "agents", "forge", "notify")
 ABOVE = ("nodes", "graphs", "daemon", "commands", "cli", "__main__")
 
