@@ -67,6 +67,9 @@ class AgentConfig(_Section):
     kind: AgentKind = "claude-code"
     model: str | None = None
     command: list[str] = []
+    mode: Literal["api", "subscription"] = (
+        "api"  # "subscription": the agent's own login, which the gateway cannot meter
+    )
     phases: list[Literal["plan", "implement", "review"]] = ["implement"]
     max_minutes: Annotated[float, Field(gt=0, le=1440)] = 240
     stuck_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
@@ -173,6 +176,16 @@ class GatewayConfig(_Section):
     gemini_url: str = "https://generativelanguage.googleapis.com"
 
 
+class SandboxConfig(_Section):
+    """What the box around agents, gate commands and setup commands lets through. Not in it: --no-sandbox is a flag."""
+
+    allow_hosts: list[str] = []  # "pypi.org", "*.example.com", "localhost:8080", or a preset: pypi, npm, crates, go, …
+    read: list[str] = []  # further files and folders that may be read ("~/" is the user's home)
+    write: list[str] = []  # folders outside the worktree that may be written, such as a shared cache
+    memory_gb: Annotated[float, Field(gt=0, le=4096)] | None = None  # of one tree; default: no limit of its own
+    processes: Annotated[int, Field(ge=16, le=100_000)] = 4096  # of one tree
+
+
 class DecisionsConfig(_Section):
     autonomy: Literal["conservative", "moderate", "aggressive"] = "moderate"
 
@@ -243,6 +256,7 @@ class Config(_Section):
     setup: SetupConfig = SetupConfig()
     gates: GatesConfig = GatesConfig()
     gateway: GatewayConfig = GatewayConfig()
+    sandbox: SandboxConfig = SandboxConfig()
     decisions: DecisionsConfig = DecisionsConfig()
     forge: ForgeConfig = ForgeConfig()
     notify: NotifyConfig = NotifyConfig()

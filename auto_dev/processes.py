@@ -24,12 +24,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGTERM
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
 from auto_dev import watcher
 
 log = logging.getLogger(__name__)
 
+OUTPUT_CAP: Final = 4 * 1024 * 1024
 _CHUNK: Final = 65536  # what a pipe holds on Linux
 _REST_S: Final = 0.001
 _OBEY_S: Final = 15.0  # how long a watcher may take beyond the grace before the daemon ends the tree itself
@@ -53,6 +54,33 @@ class Finished:
 
 OnStart = Callable[[int, int], Awaitable[None]]
 OnOutput = Callable[[bytes], None]
+Write = Callable[[bytes], Awaitable[None]]
+Feed = Callable[[Write], Awaitable[None]]
+
+
+class RunTree(Protocol):
+    """``run_tree``, or the same inside a sandbox: how everything that auto-dev did not write is started.
+
+    ``stdin`` is what the command reads, or a coroutine function that is handed ``write`` and feeds it while it runs
+    (its standard input closes when the feed returns). With ``errors`` stderr goes there instead of to ``output``, with
+    the same cap, and ``on_output`` sees stdout alone.
+    """
+
+    async def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        output: Path,
+        stdin: bytes | Feed = b"",
+        timeout_s: float,
+        output_cap: int = OUTPUT_CAP,
+        errors: Path | None = None,
+        on_start: OnStart | None = None,
+        on_output: OnOutput | None = None,
+        grace_s: float = 5.0,
+    ) -> Finished: ...
 
 
 async def run_tree(
@@ -61,9 +89,10 @@ async def run_tree(
     cwd: Path,
     env: Mapping[str, str],
     output: Path,
-    stdin: bytes = b"",
+    stdin: bytes | Feed = b"",
     timeout_s: float,
-    output_cap: int = 4 * 1024 * 1024,
+    output_cap: int = OUTPUT_CAP,
+    errors: Path | None = None,
     on_start: OnStart | None = None,
     on_output: OnOutput | None = None,
     grace_s: float = 5.0,
@@ -78,6 +107,8 @@ async def run_tree(
     ``argv[0]`` (found on ``env``'s PATH, or relative to ``cwd``) cannot be executed, and OSError when ``output``
     cannot be written.
     """
+    assert isinstance(stdin, bytes)
+    assert errors is None
     frame = marshal.dumps([[os.fsencode(a) for a in argv], os.fsencode(cwd), _environment(argv, env)])
     begun = time.monotonic()
     with ExitStack() as stack:

@@ -5,7 +5,7 @@ Its word is a claim. The result says how its process ended; what it did is read 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +14,7 @@ from typing import Protocol
 
 from auto_dev.config import AgentConfig
 from auto_dev.model import Phase
+from auto_dev.processes import RunTree
 
 
 class Outcome(StrEnum):
@@ -36,6 +37,18 @@ class Usage:
     output: int = 0
     cache_read: int = 0
     cache_write: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where model requests of this turn go: the gateway, with the turn's own token. No path, no slash at the end.
+
+    ``url`` is as the agent's processes see it (inside a sandbox a relay listens there), ``host_url`` as the daemon.
+    """
+
+    url: str
+    host_url: str
+    token: str
 
 
 class Meter(Protocol):
@@ -85,6 +98,10 @@ class AgentTask:
     meter: Meter
     processes: ProcessLedger
     project_root: Path
+    endpoint: Endpoint
+    run_tree: RunTree  # starts processes where this agent may work: in its sandbox, if there is one
+    home: Path  # a private home folder, kept from turn to turn of the run; an agent may write there
+    last_turn: Callable[[], float]  # time.monotonic() of the last model answer, or of the beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +110,18 @@ class Progress:
 
     kind: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the agent says that one model request of its own took: booked only where nothing was metered
+    (``mode = "subscription"``)."""
+
+    model: str
+    usage: Usage
+
+
+Event = Progress | Reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +136,8 @@ class AgentResult:
 
 
 class AgentRunner(Protocol):
-    """An agent. ``run`` yields progress and, last, exactly one AgentResult; cancelling it ends its tree."""
+    """An agent. ``run`` yields events and, last, exactly one AgentResult; cancelling it ends its tree."""
 
     name: str
 
-    def run(self, task: AgentTask) -> AsyncGenerator[Progress | AgentResult, None]: ...
+    def run(self, task: AgentTask) -> AsyncGenerator[Event | AgentResult, None]: ...

@@ -16,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from auto_dev.agents import transcript as talk
-from auto_dev.agents.base import AgentResult, AgentTask, Outcome, Progress
+from auto_dev.agents.base import AgentResult, AgentTask, Event, Outcome, Progress
 from auto_dev.agents.models import ModelSpec, Secrets, failure, load, model_spec, open_model, usage_of
 from auto_dev.agents.stream import Emit, stream
 from auto_dev.agents.tools import Toolbox
@@ -55,7 +55,7 @@ class ChatAgent:
         self._clock = clock
         self._delays = tuple(delays)
 
-    def run(self, task: AgentTask) -> AsyncGenerator[Progress | AgentResult, None]:
+    def run(self, task: AgentTask) -> AsyncGenerator[Event | AgentResult, None]:
         async def work(emit: Emit) -> AgentResult:
             try:
                 spec = model_spec(task.config, self._secrets)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from auto_dev.agents.base import AgentResult, AgentTask, Outcome, Progress
+from auto_dev.agents.base import AgentResult, AgentTask, Event, Outcome, Progress
 from auto_dev.agents.progress import fingerprint
 from auto_dev.agents.stream import END_AGAIN_S, Emit, stream
 from auto_dev.errors import AgentError
@@ -30,7 +30,7 @@ class CommandAgent:
 
     name = "command"
 
-    def run(self, task: AgentTask) -> AsyncGenerator[Progress | AgentResult, None]:
+    def run(self, task: AgentTask) -> AsyncGenerator[Event | AgentResult, None]:
         async def work(emit: Emit) -> AgentResult:
             try:
                 argv = resolve_command(task.config.command, task.project_root, task.env)

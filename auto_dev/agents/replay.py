@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 
-from auto_dev.agents.base import AgentResult, AgentTask, Outcome, Progress
+from auto_dev.agents.base import AgentResult, AgentTask, Event, Outcome
 from auto_dev.agents.chat import DELAYS, converse
 from auto_dev.agents.models import ModelSpec, split_model
 from auto_dev.agents.playback import Playback
@@ -26,7 +26,7 @@ class ReplayAgent:
         self._clock = clock
         self._delays = tuple(delays)
 
-    def run(self, task: AgentTask) -> AsyncGenerator[Progress | AgentResult, None]:
+    def run(self, task: AgentTask) -> AsyncGenerator[Event | AgentResult, None]:
         async def work(emit: Emit) -> AgentResult:
             try:
                 folder = task.project_root / (task.config.recording or "")

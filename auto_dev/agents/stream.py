@@ -6,20 +6,20 @@ import asyncio
 import contextvars
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from auto_dev.agents.base import AgentResult, Progress
+from auto_dev.agents.base import AgentResult, Event
 from auto_dev.tasks import end_tasks
 
-Emit = Callable[[Progress], None]
+Emit = Callable[[Event], None]
 END_AGAIN_S = 10.0  # a cancelled agent's tree gets 5 s to end by itself
 
 
-async def stream(work: Callable[[Emit], Awaitable[AgentResult]]) -> AsyncGenerator[Progress | AgentResult, None]:
+async def stream(work: Callable[[Emit], Awaitable[AgentResult]]) -> AsyncGenerator[Event | AgentResult, None]:
     """Run ``work`` and yield what it emits, then its result. Whoever stops listening ends it, to its last process.
 
     The work runs in an empty context: an agent inside a graph's node must inherit neither that graph's checkpointer
     (its messages would be written into the story's thread) nor its callbacks.
     """
-    queue: asyncio.Queue[Progress | None] = asyncio.Queue()
+    queue: asyncio.Queue[Event | None] = asyncio.Queue()
 
     async def finish() -> AgentResult:
         try:

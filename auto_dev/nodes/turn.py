@@ -6,17 +6,19 @@ import json
 import logging
 import os
 import shutil
+import time
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from auto_dev.agents.base import AgentResult, AgentTask, Outcome, Progress
+from auto_dev.agents.base import AgentResult, AgentTask, Endpoint, Outcome, Progress
 from auto_dev.agents.brief import compose_brief
 from auto_dev.agents.environment import agent_env
 from auto_dev.errors import AgentError
 from auto_dev.model import Phase
 from auto_dev.nodes.commands import ProcessRecorder
 from auto_dev.nodes.context import RunContext, RunPausedError
+from auto_dev.processes import run_tree
 from auto_dev.report import Report, read_report
 from auto_dev.store.events import QUERIES, emit
 from auto_dev.worktrees.site import Worktree
@@ -94,6 +96,10 @@ async def _task(
         meter=context.meter(),
         processes=recorder,
         project_root=context.services.place.root,
+        endpoint=Endpoint("", "", ""),
+        run_tree=run_tree,
+        home=context.agent_dir / "home",
+        last_turn=time.monotonic,
     )
 
 
@@ -108,7 +114,7 @@ async def _watch(context: RunContext, task: AgentTask) -> AgentResult:
                 if isinstance(event, Progress):
                     file.write(json.dumps({"kind": event.kind, "text": event.text}, ensure_ascii=False) + "\n")
                     file.flush()
-                else:
+                elif isinstance(event, AgentResult):
                     result = event
     if result is None:
         raise AgentError("the agent ended without a result", where=runner.name)

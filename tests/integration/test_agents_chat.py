@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 
 import pytest
 
-from auto_dev.agents.base import AgentResult, AgentTask, Outcome, Progress, Usage
+from auto_dev.agents.base import AgentResult, AgentTask, Endpoint, Event, Outcome, Progress, Usage
 from auto_dev.agents.chat import ChatAgent
 from auto_dev.agents.environment import agent_env
 from auto_dev.agents.playback import Playback
@@ -26,6 +26,7 @@ from auto_dev.agents.replay import ReplayAgent
 from auto_dev.config import AgentConfig
 from auto_dev.errors import BudgetError
 from auto_dev.model import Phase
+from auto_dev.processes import run_tree
 from auto_dev.report import read_report
 from auto_dev.watcher import descendants
 
@@ -115,6 +116,10 @@ def task(tmp_path: Path) -> AgentTask:
         meter=Books(),
         processes=Trees(),
         project_root=tmp_path / "project",
+        endpoint=Endpoint("", "", ""),
+        run_tree=run_tree,
+        home=tmp_path / "home",
+        last_turn=lambda: 0.0,
     )
 
 
@@ -131,14 +136,14 @@ def record(task: AgentTask, *turns: dict[str, Any], **conversation: Any) -> None
     (folder / f"{task.story_id}.json").write_text(text)
 
 
-async def collect(events: AsyncIterator[Progress | AgentResult]) -> tuple[AgentResult, list[Progress]]:
+async def collect(events: AsyncIterator[Event | AgentResult]) -> tuple[AgentResult, list[Progress]]:
     progress: list[Progress] = []
     result: AgentResult | None = None
     async for event in events:
         assert result is None, "the result comes last"
         if isinstance(event, AgentResult):
             result = event
-        else:
+        elif isinstance(event, Progress):
             progress.append(event)
     assert result is not None
     return result, progress

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from auto_dev.agents.base import AgentResult, AgentTask, Outcome, Progress
+from auto_dev.agents.base import AgentResult, AgentTask, Endpoint, Event, Outcome, Progress
 from auto_dev.agents.command import CommandAgent
 from auto_dev.agents.environment import agent_env
 from auto_dev.agents.progress import fingerprint
@@ -22,6 +22,7 @@ from auto_dev.agents.registry import check_agent
 from auto_dev.config import AgentConfig
 from auto_dev.errors import AgentError
 from auto_dev.model import Phase
+from auto_dev.processes import run_tree
 from auto_dev.report import read_report
 from auto_dev.watcher import descendants
 
@@ -95,6 +96,10 @@ def make(tmp_path: Path) -> Make:
             meter=NoMeter(),
             processes=Trees(),
             project_root=project,
+            endpoint=Endpoint("", "", ""),
+            run_tree=run_tree,
+            home=tmp_path / "home",
+            last_turn=lambda: 0.0,
         )
 
     return build
@@ -104,14 +109,14 @@ async def run(task: AgentTask) -> tuple[AgentResult, list[Progress]]:
     return await collect(CommandAgent().run(task))
 
 
-async def collect(events: AsyncIterator[Progress | AgentResult]) -> tuple[AgentResult, list[Progress]]:
+async def collect(events: AsyncIterator[Event | AgentResult]) -> tuple[AgentResult, list[Progress]]:
     progress: list[Progress] = []
     result = None
     async for event in events:
         assert result is None, "the result comes last"
         if isinstance(event, AgentResult):
             result = event
-        else:
+        elif isinstance(event, Progress):
             progress.append(event)
     assert result is not None
     return result, progress

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from auto_dev.agents.base import AgentResult, AgentTask, Outcome, Usage
+from auto_dev.agents.base import AgentResult, AgentTask, Endpoint, Outcome, Usage
 from auto_dev.agents.chat import ChatAgent
 from auto_dev.agents.environment import agent_env
 from auto_dev.config import AgentConfig
 from auto_dev.model import Phase
+from auto_dev.processes import run_tree
 from auto_dev.report import read_report
 
 pytestmark = pytest.mark.integration
@@ -99,6 +100,10 @@ async def test_a_story_is_worked_out_by_openais_wire_format(tmp_path: Path) -> N
             brief_path=run / "b", report_path=run / "report.json", log_path=run / "log", env=agent_env(os.environ, {}),
             config=AgentConfig(kind="chat", model="gpt-5", base_url=url), meter=books, processes=Trees(),
             project_root=tmp_path,
+            endpoint=Endpoint("", "", ""),
+            run_tree=run_tree,
+            home=tmp_path / "home",
+            last_turn=lambda: 0.0,
         )  # fmt: skip
         agent = ChatAgent(lambda name: "sk-test", lambda: datetime.now(UTC), ())
         events = [event async for event in agent.run(task)]
