@@ -132,6 +132,24 @@ def resume(as_json: Json = False) -> None:
 
 
 @app.command()
+def panic(
+    reason: Annotated[str, typer.Option(help="Why, for everybody who looks.")] = "", as_json: Json = False
+) -> None:
+    """End every agent at once, and start nothing until release."""
+    from auto_dev.commands import panic as command
+
+    _run(command.panic(reason, as_json=as_json))
+
+
+@app.command()
+def release(as_json: Json = False) -> None:
+    """Go on after a panic."""
+    from auto_dev.commands import panic as command
+
+    _run(command.release(as_json=as_json))
+
+
+@app.command()
 def retry(
     story: Story, hint: Annotated[str, typer.Option(help="Words for the agent's brief.")] = "", as_json: Json = False
 ) -> None:
@@ -301,8 +319,9 @@ def budget_show(as_json: Json = False) -> None:
 
 @budget_app.command("raise")
 def budget_raise(
-    scope: Annotated[str, typer.Argument(help="day, week, or a story's id.")],
     to: Annotated[float, typer.Option("--to", help="The new limit in US dollars.")],
+    which: Annotated[Optional[str], typer.Argument(help="day, week, or a story's id.")] = None,  # noqa: UP045
+    scope: Annotated[Optional[str], typer.Option(help="day, week or story, where that is not clear.")] = None,  # noqa: UP045
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
@@ -310,17 +329,27 @@ def budget_raise(
     """Change a limit, for this day, week or story."""
     from auto_dev.commands.budget import raise_limit
 
-    _run(raise_limit(scope, to, reason, yes=yes, as_json=as_json))
+    _run(raise_limit(which, to, reason, scope=scope, yes=yes, as_json=as_json))
 
 
 @budget_app.command("history")
 def budget_history(
-    days: Annotated[int, typer.Option(help="How many days back.", min=1, max=3660)] = 14, as_json: Json = False
+    days: Annotated[int, typer.Option(help="How many days back.", min=1, max=3660)] = 14,
+    changes: Annotated[bool, typer.Option("--changes", help="Who changed which limit, instead.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """What was spent, day by day."""
+    """What was spent, day by day, or who changed which limit."""
     from auto_dev.commands.budget import history
 
-    _run(history(days, as_json=as_json))
+    _run(history(days, changes=changes, as_json=as_json))
+
+
+@budget_app.command("estimates")
+def budget_estimates(as_json: Json = False) -> None:
+    """What stories were estimated at, and what they cost."""
+    from auto_dev.commands.budget import estimates
+
+    _run(estimates(as_json=as_json))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ Everything that runs code which auto-dev did not write (agents, gate commands, s
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import marshal
 import os
@@ -19,14 +20,28 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGTERM
+from signal import (
+    SIGABRT,
+    SIGBUS,
+    SIGCONT,
+    SIGFPE,
+    SIGILL,
+    SIGKILL,
+    SIGSEGV,
+    SIGSYS,
+    SIGTERM,
+    SIGTRAP,
+    SIGXCPU,
+    SIGXFSZ,
+)
 from typing import IO, Final, Protocol
 
 from auto_dev import watcher
+from auto_dev.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +49,8 @@ OUTPUT_CAP: Final = 4 * 1024 * 1024
 _CHUNK: Final = 65536  # what a pipe holds on Linux
 _REST_S: Final = 0.001
 _OBEY_S: Final = 15.0  # how long a watcher may take beyond the grace before the daemon ends the tree itself
+# bubblewrap tells an end by signal n as 128 + n, as shells do. No program chooses these numbers for itself.
+_NEVER_CHOSEN: Final = frozenset({SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS})
 _CANCEL_GRACE_S: Final = 2.0  # a cancelled tree is gone within 5 s, whatever grace a timeout would give
 
 
@@ -41,7 +58,8 @@ _CANCEL_GRACE_S: Final = 2.0  # a cancelled tree is gone within 5 s, whatever gr
 class Finished:
     """How a tree ended. ``exit_code`` is None when it was ended by a signal or by us; ``signal`` then tells which.
 
-    ``stopped`` is "" or why we ended it: "timeout" | "stopped". ``output_bytes`` counts all that was written, also
+    ``stopped`` is "" or why we ended it: "timeout" | "stopped", or which limit of its box it went beyond: "processes" |
+    "memory". ``output_bytes`` counts all that was written, also
     what the cap on ``output`` left out.
     """
 
@@ -83,6 +101,24 @@ class RunTree(Protocol):
     ) -> Finished: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What a sandbox asks of the watcher: ``auto_dev/watcher.py`` says what each entry means.
+
+    ``argv`` goes before the command and makes its box, with ``env`` as its own environment (the command's is in
+    ``files``). ``explain`` turns what bubblewrap said when it failed before the command into an error.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    files: Mapping[str, bytes]
+    explain: Callable[[str], Exception]
+    cgroups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    processes: int | None = None
+    memory_bytes: int | None = None
+    nproc: bool = False
+
+
 async def run_tree(
     argv: Sequence[str],
     *,
@@ -103,32 +139,106 @@ async def run_tree(
     ``on_start(pid, started)`` is awaited once the watcher exists and before the command does (pid and start time in
     clock ticks since boot, of the watcher); ``on_output`` sees every chunk and must be quick. After ``timeout_s`` the
     command's group gets SIGTERM, after ``grace_s`` more the whole tree SIGKILL. Cancelling the call ends the tree.
-    ``env`` is the whole environment; empty ``stdin`` is /dev/null. Raises FileNotFoundError or PermissionError when
-    ``argv[0]`` (found on ``env``'s PATH, or relative to ``cwd``) cannot be executed, and OSError when ``output``
-    cannot be written.
+    ``env`` is the whole environment. Empty ``stdin`` is /dev/null; a feed is cancelled when the tree has ended, an
+    error of it ends the tree and is raised, and a write that nobody reads any more raises BrokenPipeError in it (let
+    through, that is no error). Raises FileNotFoundError or PermissionError when ``argv[0]`` (found on ``env``'s PATH,
+    or relative to ``cwd``) cannot be executed, and OSError when ``output`` or ``errors`` cannot be written.
     """
-    assert isinstance(stdin, bytes)
-    assert errors is None
-    frame = marshal.dumps([[os.fsencode(a) for a in argv], os.fsencode(cwd), _environment(argv, env)])
+    return await run_confined(
+        None, argv, cwd=cwd, env=env, output=output, stdin=stdin, timeout_s=timeout_s, output_cap=output_cap,
+        errors=errors, on_start=on_start, on_output=on_output, grace_s=grace_s,
+    )  # fmt: skip
+
+
+async def run_confined(
+    confinement: Confinement | None,
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    output: Path,
+    stdin: bytes | Feed,
+    timeout_s: float,
+    output_cap: int,
+    errors: Path | None,
+    on_start: OnStart | None,
+    on_output: OnOutput | None,
+    grace_s: float,
+) -> Finished:
+    """``run_tree`` for a sandbox: ``confinement`` makes the box in which the command runs, None makes none."""
+    frame = _frame(confinement, argv, cwd, env)
     begun = time.monotonic()
     with ExitStack() as stack:
         sink = stack.enter_context(_Sink(output, output_cap, on_output))
-        tree = stack.enter_context(_Tree(sink, stdin))
+        other = stack.enter_context(_Sink(errors, output_cap, None)) if errors is not None else None
+        tree = stack.enter_context(_Tree(sink, other, stdin))
         stopped = ""
-        try:
-            if on_start is not None:
-                await on_start(tree.pid, tree.started)
-            await tree.send(frame)
-            await asyncio.wait({tree.gone, sink.failed}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if not tree.gone.done():
-                stopped = "timeout"
-                await tree.end(0 if sink.failed.done() else grace_s)
-        except BaseException:
-            await tree.end(min(grace_s, _CANCEL_GRACE_S))
-            raise
+        async with _fed(tree, stdin) as feed:
+            try:
+                if on_start is not None:
+                    await on_start(tree.pid, tree.started)
+                await tree.send(frame)
+                failures = {feed, *(each.failed for each in tree.sinks)}
+                await asyncio.wait({tree.gone, *failures}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+                if not tree.gone.done():
+                    stopped = "timeout"
+                    await tree.end(0 if any(failure.done() for failure in failures) else grace_s)
+            except BaseException:
+                await tree.end(min(grace_s, _CANCEL_GRACE_S))
+                raise
         tree.drain()
-        sink.check()
-        return tree.result(argv[0], cwd, stopped, time.monotonic() - begun)
+        for each in tree.sinks:
+            each.check()
+        duration_s = time.monotonic() - begun
+        if confinement is not None and tree.unboxed:
+            raise confinement.explain((errors or output).read_bytes()[-2000:].decode("utf-8", "replace"))
+        return tree.result(argv[0], cwd, stopped, duration_s, confined=confinement is not None)
+
+
+def _frame(confinement: Confinement | None, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> bytes:
+    environment = _environment(argv, env)
+    command = [os.fsencode(part) for part in argv]
+    if confinement is None:
+        return marshal.dumps([command, os.fsencode(cwd), environment, None])
+    given: dict[str, object] = {
+        "files": dict(confinement.files),
+        "cgroups": [[folder, [list(value) for value in values]] for folder, values in confinement.cgroups],
+        "processes": confinement.processes,
+        "memory": confinement.memory_bytes,
+        "nproc": confinement.nproc,
+    }
+    before = [os.fsencode(part) for part in confinement.argv]
+    return marshal.dumps([before + command, b"/", _environment(confinement.argv, confinement.env), given])
+
+
+@asynccontextmanager
+async def _fed(tree: _Tree, stdin: bytes | Feed) -> AsyncIterator[asyncio.Future[None]]:
+    """Let the feed, if there is one, run beside the tree; the future is done when it has failed."""
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    if isinstance(stdin, bytes):
+        yield failed
+        failed.cancel()
+        return
+
+    async def run(feed: Feed) -> None:
+        try:
+            await feed(tree.write)
+        except BrokenPipeError:
+            pass  # the command reads no more: its own affair
+        except Exception:
+            failed.set_result(None)
+            raise
+        finally:
+            tree.close_stdin()
+
+    task = asyncio.create_task(run(stdin))
+    try:
+        yield failed
+    finally:
+        await end_tasks(task)
+        failed.cancel()
+    if not task.cancelled() and (error := task.exception()) is not None:
+        raise error
 
 
 async def sweep(trees: Iterable[tuple[int, int]], boot_id: str) -> int:
@@ -280,9 +390,11 @@ class _Sink:
 class _Tree:
     """A watcher and what it says. All by callbacks of the event loop: its tasks may be cancelled, this must not."""
 
-    def __init__(self, sink: _Sink, stdin: bytes) -> None:
+    def __init__(self, sink: _Sink, errors: _Sink | None, stdin: bytes | Feed) -> None:
         self.loop = asyncio.get_running_loop()
-        self.sink = sink
+        self.sinks = (sink,) if errors is None else (sink, errors)
+        self.pipes: dict[int, _Sink] = {}  # the reading ends of the command's stdout and stderr
+        self.feeding: int | None = None  # the writing end of its stdin, while a feed runs
         self.said = b""
         self.sent = False
         self.gone: asyncio.Future[None] = self.loop.create_future()
@@ -320,49 +432,100 @@ class _Tree:
         if cancelled:
             raise asyncio.CancelledError
 
-    def drain(self) -> None:
-        """Take what is left in the pipe. Bounded: a process that escaped could write for ever."""
-        for _ in range(64):
-            if not self._read():
-                return
+    @property
+    def written(self) -> int:
+        return sum(sink.total for sink in self.sinks)
 
-    def result(self, name: str, cwd: Path, stopped: str, duration_s: float) -> Finished:
+    async def write(self, data: bytes) -> None:
+        """Write to the command's standard input as fast as it reads. Raises BrokenPipeError when it does no more."""
+        view = memoryview(data)
+        while view:
+            if self.feeding is None:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            try:
+                view = view[os.write(self.feeding, view) :]
+            except BlockingIOError:
+                await self._writable(self.feeding)
+
+    def close_stdin(self) -> None:
+        if self.feeding is not None:
+            self.loop.remove_writer(self.feeding)
+            os.close(self.feeding)
+            self.feeding = None
+
+    async def _writable(self, fd: int) -> None:
+        ready = asyncio.Event()
+        self.loop.add_writer(fd, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            self.loop.remove_writer(fd)
+
+    def drain(self) -> None:
+        """Take what is left in the pipes. Bounded: a process that escaped could write for ever."""
+        for pipe in self.pipes:
+            for _ in range(64):
+                if not self._read(pipe):
+                    break
+
+    def result(self, name: str, cwd: Path, stopped: str, duration_s: float, *, confined: bool) -> Finished:
         """How it ended, from what the watcher said. Raises OSError when the command was not executed."""
-        said = {words[0]: words[1:] for line in self.said.decode().splitlines() if (words := line.split())}
+        said = self._said()
         if failure := said.get("failed"):
             number = int(failure[1])
-            raise OSError(number, os.strerror(number), name if failure[0] == "exec" else str(cwd))
+            raise OSError(number, os.strerror(number), {"exec": name, "cwd": str(cwd)}.get(failure[0], failure[0]))
         if left := said.get("left"):
             log.error("%s processes could not be ended", left[0], extra={"action": "survivors", "command": name})
         if "exited" not in said:
             log.error("the watcher of a command was killed", extra={"action": "watcher", "command": name})
             if "started" in said:
                 _end_session(int(said["started"][0]), self.started)
-            return Finished(None, -self.process.returncode or int(SIGKILL), stopped, self.sink.total, duration_s)
+            return Finished(None, -self.process.returncode or int(SIGKILL), stopped, self.written, duration_s)
         code, told = os.waitstatus_to_exitcode(int(said["exited"][0])), said["exited"][1] == "told"
-        stopped = (stopped or "stopped") if told else ""
+        if confined and code - 128 in _NEVER_CHOSEN:
+            code = 128 - code
+        stopped = (stopped or "stopped") if told else said["limit"][0] if "limit" in said else ""
         ended_by = -code if code < 0 else int(SIGTERM) if told else None
-        return Finished(None if ended_by else code, ended_by, stopped, self.sink.total, duration_s)
+        return Finished(None if ended_by else code, ended_by, stopped, self.written, duration_s)
 
-    def _open(self, stack: ExitStack, stdin: bytes) -> None:
+    @property
+    def unboxed(self) -> bool:
+        """Whether the box could not be made, or the command not be executed in it."""
+        return "unboxed" in self._said()
+
+    def _said(self) -> dict[str, list[str]]:
+        return {words[0]: words[1:] for line in self.said.decode().splitlines() if (words := line.split())}
+
+    def _open(self, stack: ExitStack, stdin: bytes | Feed) -> None:
         self.control, theirs = socket.socketpair()
         stack.enter_context(self.control)
         self.control.setblocking(False)
-        with theirs, _as_stdin(stdin) as given:
-            self.output, write = os.pipe()
-            stack.callback(os.close, self.output)
-            try:
-                self.process = _spawn(theirs.fileno(), given, write)
-            finally:
-                os.close(write)
+        with theirs, ExitStack() as others:
+            given: IO[bytes] | int
+            if isinstance(stdin, bytes):
+                given = others.enter_context(_as_stdin(stdin))
+            else:
+                given, self.feeding = os.pipe()
+                others.callback(os.close, given)
+                stack.callback(self.close_stdin)
+                os.set_blocking(self.feeding, False)
+            writing = []
+            for sink in self.sinks:
+                pipe, write = os.pipe()
+                stack.callback(os.close, pipe)
+                others.callback(os.close, write)
+                self.pipes[pipe] = sink
+                writing.append(write)
+                os.set_blocking(pipe, False)
+            self.process = _spawn(theirs.fileno(), given, writing[0], writing[-1])
         stack.callback(self._abandon)
-        os.set_blocking(self.output, False)
         self.pid = self.process.pid
         self.started = start_ticks(self.pid) or 0
         stack.callback(self.loop.remove_reader, self.control)
-        stack.callback(self.loop.remove_reader, self.output)
         self.loop.add_reader(self.control, self._listen)
-        self.loop.add_reader(self.output, self._read_paced)
+        for pipe in self.pipes:
+            stack.callback(self.loop.remove_reader, pipe)
+            self.loop.add_reader(pipe, self._read_paced, pipe)
         if not hasattr(os, "pidfd_open"):
             threading.Thread(target=self._wait_in_thread, daemon=True).start()
             return
@@ -406,26 +569,26 @@ class _Tree:
             pass  # as good as the end of file
         self.loop.remove_reader(self.control)
 
-    def _read(self) -> int:
+    def _read(self, pipe: int) -> int:
         try:
-            chunk = os.read(self.output, _CHUNK)
+            chunk = os.read(pipe, _CHUNK)
         except BlockingIOError:
             return 0
         if chunk:
-            self.sink.take(chunk)
+            self.pipes[pipe].take(chunk)
         else:
-            self.loop.remove_reader(self.output)
+            self.loop.remove_reader(pipe)
         return len(chunk)
 
-    def _read_paced(self) -> None:
+    def _read_paced(self, pipe: int) -> None:
         """Read a chunk; after a full one rest a moment, so that an endless stream cannot fill the event loop."""
-        if self._read() == _CHUNK:
-            self.loop.remove_reader(self.output)
-            self.loop.call_later(_REST_S, self._read_again)
+        if self._read(pipe) == _CHUNK:
+            self.loop.remove_reader(pipe)
+            self.loop.call_later(_REST_S, self._read_again, pipe)
 
-    def _read_again(self) -> None:
+    def _read_again(self, pipe: int) -> None:
         if not self.gone.done():
-            self.loop.add_reader(self.output, self._read_paced)
+            self.loop.add_reader(pipe, self._read_paced, pipe)
 
 
 @contextmanager
@@ -440,13 +603,13 @@ def _as_stdin(data: bytes) -> Iterator[IO[bytes] | int]:
         yield file
 
 
-def _spawn(control: int, stdin: IO[bytes] | int, output: int) -> subprocess.Popen[bytes]:
+def _spawn(control: int, stdin: IO[bytes] | int, output: int, errors: int) -> subprocess.Popen[bytes]:
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # some Pythons need it
     return subprocess.Popen(
         [sys.executable, "-I", "-S", watcher.__file__, str(control)],
         stdin=stdin,
         stdout=output,
-        stderr=output,
+        stderr=errors,
         pass_fds=[control],
         env=kept,
         cwd="/",

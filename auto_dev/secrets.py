@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 SERVICE = "auto-dev"
 NAMES = (
@@ -29,3 +30,17 @@ def secret(name: str) -> str | None:
     except keyring.errors.KeyringError:
         return None  # no keyring on this machine, or it is locked: then the environment is all there is
     return stored.strip() or None if stored else None
+
+
+def shield() -> None:
+    """Make this process's environment and memory unreadable to other processes of the same user (Linux).
+
+    Without a sandbox an agent runs as that user and could read ``/proc/<daemon>/environ``. Also switches core dumps
+    off. Root reads everything all the same.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_dumpable = 4
+        if ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")

@@ -8,9 +8,10 @@ It imports nothing that costs: 7.5 ms from start to command, where ``signal`` (f
 3 ms. PDEATHSIG from the daemon to the watcher is left out on purpose: it is bound to the thread that spawned, and the
 socket already tells. From the watcher (one thread) to the command it is set, should a command kill its watcher.
 
-Daemon to watcher: a frame (4 bytes of length, marshal of [argv, cwd, env]), then lines ``T<seconds>`` (SIGTERM, so
-long to comply, then SIGKILL) or ``K`` (SIGKILL now). Watcher to daemon: ``started PID``; then ``failed exec|cwd
-ERRNO``, or ``exited WAITSTATUS done|told`` and ``left N`` if N processes could not be ended.
+Daemon to watcher: a frame (4 bytes of length, marshal of [argv, cwd, env, confinement or None]), then lines
+``T<seconds>`` (SIGTERM, so long to comply, then SIGKILL) or ``K`` (SIGKILL now). Watcher to daemon: ``started PID``;
+then ``failed exec|cwd|limits ERRNO``, or ``exited WAITSTATUS done|told``, ``left N`` if N processes could not be
+ended, ``unboxed`` if bubblewrap failed before the command, ``limit processes|memory`` if that is why it was ended.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LEFTOVER_GRACE_S = 0.3  # for children that outlive their command: time to flush, not to stay
 _SIGTERM_GRACE_S = 2.0
+_LOOK_S = 0.25  # between two looks at the size of a tree whose limits no cgroup holds
+_MOST_FILE_BYTES = 1 << 36
 _HOPELESS_S = 10.0  # survivors that stay the same for so long cannot be ended (another user's, or stuck in the kernel)
 
 
@@ -113,6 +116,149 @@ def prctl(option: int, value: int) -> None:
         raise OSError(f"prctl({option}) failed")
 
 
+class Confinement:
+    """What a command in a box needs from outside: descriptors for bubblewrap, and limits on the whole tree.
+
+    ``given`` (all optional but ``files``): ``files``, name to content, become descriptors whose numbers replace
+    ``{name}`` in argv; ``cgroups``, [folder, [[file, value], …]] each, made here and removed at the end;
+    ``processes`` and ``memory`` are held by this process where no cgroup holds them, ``nproc`` by RLIMIT_NPROC too.
+    """
+
+    def __init__(self, given: dict) -> None:  # type: ignore[type-arg]
+        self.given = given
+        self.inner = 0  # pid 1 of the box, which leads the session and the group of the command
+        self.executed = False
+        self.limit = ""
+        self.said = b""
+        self.guards = bool(given.get("processes") or given.get("memory"))
+        self.next_look = time.monotonic() + _LOOK_S
+        self.status, self.status_write = os.pipe()
+        self.hold, self.go = os.pipe()
+        os.set_blocking(self.status, False)
+        self.theirs = [self.status_write, self.hold]
+
+    def descriptors(self, argv: list[bytes]) -> list[bytes]:
+        numbers = {b"{status}": self.status_write, b"{hold}": self.hold}
+        for name, given in self.given["files"].items():
+            content = given
+            for known, number in numbers.items() if name == "args" else ():  # it comes last, and names the others
+                content = content.replace(b"\0%s\0" % known, b"\0%d\0" % number)
+            fd = os.memfd_create(name)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.lseek(fd, 0, os.SEEK_SET)
+            numbers[b"{%s}" % name.encode()] = fd
+            self.theirs.append(fd)
+        return [b"%d" % numbers[part] if part in numbers else part for part in argv]
+
+    def enter(self) -> None:
+        """In the forked child: take on the limits."""
+        import resource
+
+        for folder, values in self.given.get("cgroups", ()):
+            os.mkdir(folder)  # noqa: PTH102 (pathlib costs 5 ms)
+            for file, value in (*values, ("cgroup.procs", "0")):
+                _put(f"{folder}/{file}", value)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        size = _MOST_FILE_BYTES if most == resource.RLIM_INFINITY else min(most, _MOST_FILE_BYTES)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        for fd in self.theirs:
+            os.set_inheritable(fd, True)
+
+    def listen(self) -> bool:
+        """Take in what bubblewrap says about itself; False when it will say no more."""
+        try:
+            chunk = os.read(self.status, 4096)
+        except BlockingIOError:
+            return True
+        self.said += chunk
+        self.executed = self.executed or b'"exit-code"' in self.said
+        if not self.inner and b'"child-pid"' in self.said and (line := self.said.split(b'"child-pid"')[1]):
+            digits = line.lstrip(b": ").split(b",")[0].split(b"}")[0].strip()
+            if digits.isdigit() and (b"," in line or b"}" in line):
+                self.inner = int(digits)
+                self.release()
+        return bool(chunk)
+
+    def release(self) -> None:
+        """The box is made and the command is not there yet: the last moment for a limit that counts inside alone."""
+        if self.given.get("nproc"):
+            import resource
+
+            most = self.given["processes"]
+            try:
+                resource.prlimit(self.inner, resource.RLIMIT_NPROC, (most, most))
+            except (OSError, ValueError):  # an older kernel, or a smaller limit outside: the look at the tree remains
+                self.given["nproc"] = False
+        os.write(self.go, b"x")
+
+    def beyond(self) -> bool:
+        """Whether the tree is beyond a limit; looks at it now and then."""
+        if time.monotonic() >= self.next_look:
+            self.limit = self.look()
+            self.next_look = time.monotonic() + _LOOK_S
+        return bool(self.limit)
+
+    def look(self) -> str:
+        """Which limit the tree is beyond; "" for none. Costs one read unless the machine is that full."""
+        most, memory = self.given.get("processes"), self.given.get("memory")
+        with open("/proc/loadavg", "rb") as file:  # noqa: PTH123 (pathlib costs 5 ms)
+            everywhere = int(file.read().split()[3].split(b"/")[1])
+        many = most is not None and everywhere > most
+        if not many and memory is None:
+            return ""
+        below = [pid for pid, _ in descendants(os.getpid())]
+        if most is not None and many and sum(_number(pid, "status", b"Threads:") for pid in below) > most:
+            return "processes"
+        if memory is None or sum(_number(pid, "status", b"VmRSS:") for pid in below) * 1024 <= memory:
+            return ""
+        # Shared pages count in each process there; the exact sum is slow to get.
+        exact = sum(_number(pid, "smaps_rollup", b"Pss:") for pid in below) * 1024
+        return "memory" if exact > memory else ""
+
+    def close(self) -> None:
+        """Remove the cgroups, and tell whether memory was what ended the tree."""
+        for folder, _ in self.given.get("cgroups", ()):
+            for file, word in (("memory.events", b"oom_kill "), ("memory.oom_control", b"oom_kill ")):
+                if not self.limit and _value(f"{folder}/{file}", word):
+                    self.limit = "memory"
+            for _ in range(100):
+                try:
+                    os.rmdir(folder)  # noqa: PTH106
+                except FileNotFoundError:
+                    break
+                except OSError:  # still busy: the kernel has not forgotten the last of them yet
+                    time.sleep(0.005)
+                else:
+                    break
+
+
+def _put(path: str, value: str) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def _value(path: str, word: bytes) -> int:
+    """The number after ``word`` at the beginning of a line of a file; 0 when there is none."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            for row in file:
+                if row.startswith(word):
+                    return int(row[len(word) :].split()[0])
+    except OSError:
+        pass
+    return 0
+
+
+def _number(pid: int, file: str, word: bytes) -> int:
+    return _value(f"/proc/{pid}/{file}", word)
+
+
 class Watcher:
     def __init__(self, control: int) -> None:
         self.control = control
@@ -120,6 +266,7 @@ class Watcher:
         self.status: int | None = None  # wait status of the command, once it has ended
         self.told = False
         self.deadline: float | None = None
+        self.confinement: Confinement | None = None
         self.wake, wake_write = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(wake_write, False)
@@ -139,11 +286,15 @@ class Watcher:
         """Start the command in its own session; False (and said so) when it cannot be executed."""
         read, write = os.pipe()  # closed by a successful exec
         hold, go = os.pipe()
+        if self.confinement is not None:
+            argv = self.confinement.descriptors(argv)
         self.main = os.fork()
         if self.main == 0:
             os.close(go)
             os.read(hold, 1)  # until the daemon has been told: a command may kill its watcher at once
-            _become(argv, cwd, env, write)
+            _become(argv, cwd, env, write, self.confinement)
+        for fd in self.confinement.theirs if self.confinement is not None else ():
+            os.close(fd)
         os.close(write)
         os.close(hold)
         self.say(f"started {self.main}")
@@ -162,14 +313,26 @@ class Watcher:
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(self.wake, select.POLLIN)
+        box = self.confinement
+        if box is not None:
+            poll.register(box.status, select.POLLIN)
         while not self.reap() and self.status is None:
-            left = None if self.deadline is None else (self.deadline - time.monotonic()) * 1000
-            if left is not None and left <= 0:
+            until = self.deadline
+            if box is not None and box.guards:
+                if box.beyond():
+                    return
+                until = box.next_look if until is None else min(until, box.next_look)
+            left = None if until is None else (until - time.monotonic()) * 1000
+            if self.deadline is not None and self.deadline <= time.monotonic():
                 return
+            left = None if left is None else max(left, 0)
             for fd, _ in poll.poll(left):
                 if fd == self.wake:
                     if signal.SIGTERM in os.read(self.wake, 512):
                         self.order(b"T%g" % _SIGTERM_GRACE_S)
+                elif box is not None and fd == box.status:
+                    if not box.listen():
+                        poll.unregister(fd)
                 else:
                     self.listen()
 
@@ -186,13 +349,16 @@ class Watcher:
         grace = float(order[1:]) if order[:1] == b"T" else 0.0
         wanted = time.monotonic() + grace
         self.deadline = wanted if self.deadline is None else min(self.deadline, wanted)
-        if grace and self.status is None:  # not reaped yet, so the group is certainly ours
+        if self.confinement is not None and not self.confinement.inner:
+            self.deadline = time.monotonic()  # the command is not there yet: nobody to leave time
+        elif grace and self.status is None:  # not reaped yet, so the group is certainly ours
             self.kill_group(signal.SIGTERM)
             self.kill_group(signal.SIGCONT)
 
     def kill_group(self, number: int) -> None:
+        inner = self.confinement.inner if self.confinement is not None and number != signal.SIGKILL else 0
         try:
-            os.killpg(self.main, number)
+            os.killpg(inner or self.main, number)
         except (ProcessLookupError, PermissionError):  # gone, or it changed its user: the sweep below it decides
             return
 
@@ -246,11 +412,16 @@ class Watcher:
             os.read(self.wake, 512)
 
 
-def _become(argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], failed: int) -> None:
+def _become(
+    argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], failed: int, confinement: Confinement | None
+) -> None:
     """In the forked child: become the command, or write why not."""
     step = "exec"
     try:
         os.setsid()
+        if confinement is not None:
+            step = "limits"
+            confinement.enter()
         if LINUX:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
@@ -287,13 +458,23 @@ def main(control: int) -> int:
     frame = _receive(control, size)
     if not size or len(frame) < size:
         return 0
-    argv, cwd, env = marshal.loads(frame)  # noqa: S302 (from the daemon alone)
+    argv, cwd, env, confinement = marshal.loads(frame)  # noqa: S302 (from the daemon alone)
+    if confinement is not None:
+        watcher.confinement = Confinement(confinement)
     try:
         if not watcher.start(argv, cwd, env):
             return 0
         watcher.run()
     finally:
         left = watcher.end()
+        box = watcher.confinement
+        if box is not None:
+            box.listen()
+            box.close()
+            if not box.executed and watcher.status is not None and os.WIFEXITED(watcher.status):
+                watcher.say("unboxed")
+            if box.limit:
+                watcher.say(f"limit {box.limit}")
     watcher.say(f"exited {watcher.status if watcher.status is not None else 9} {'told' if watcher.told else 'done'}")
     if left:
         watcher.say(f"left {left}")

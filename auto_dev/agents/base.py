@@ -5,12 +5,13 @@ Its word is a claim. The result says how its process ended; what it did is read 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from auto_dev.config import AgentConfig
 from auto_dev.model import Phase
@@ -51,22 +52,6 @@ class Endpoint:
     token: str
 
 
-class Meter(Protocol):
-    """Sets money aside before a model request and books what it cost. Implemented by the budget ledger."""
-
-    async def reserve(self, model: str, input_tokens: int, max_output_tokens: int) -> str:
-        """Set the worst case aside in all scopes; return the reservation's id. Raises BudgetError if it cannot be."""
-        ...
-
-    async def settle(self, reservation: str, usage: Usage | None) -> int:
-        """Book the real usage (``None``: unknown, the whole reservation is charged); return micro-dollars charged."""
-        ...
-
-    async def release(self, reservation: str) -> None:
-        """Give a reservation back whose request was certainly never sent."""
-        ...
-
-
 class ProcessLedger(Protocol):
     """Remembers process trees, so that a later daemon can sweep what survived this one."""
 
@@ -95,13 +80,25 @@ class AgentTask:
     log_path: Path
     env: Mapping[str, str]
     config: AgentConfig
-    meter: Meter
     processes: ProcessLedger
     project_root: Path
     endpoint: Endpoint
     run_tree: RunTree  # starts processes where this agent may work: in its sandbox, if there is one
     home: Path  # a private home folder, kept from turn to turn of the run; an agent may write there
     last_turn: Callable[[], float]  # time.monotonic() of the last model answer, or of the beginning
+    confined: bool = False  # whether ``run_tree`` starts processes in a box
+    answers: Mapping[str, str] = field(default_factory=dict)  # what a person said to this run's questions: → the option
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Which turn an agent will be called for, known before there is a task. ``round`` as in AgentTask."""
+
+    story_id: str
+    phase: Phase
+    round: int
+    config: AgentConfig
+    project_root: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +138,25 @@ class AgentRunner(Protocol):
     name: str
 
     def run(self, task: AgentTask) -> AsyncGenerator[Event | AgentResult, None]: ...
+
+
+@runtime_checkable
+class HasUpstream(Protocol):
+    """An agent whose model requests the gateway sends elsewhere than ``[gateway]`` says: a server of one's own, or one
+    that the agent brings along.
+
+    ``upstream`` is entered before the turn's grant and left after it: provider ("anthropic" | "openai" | "gemini") to
+    URL, without a slash or a version at the end. Raises AgentError when there is none.
+    """
+
+    def upstream(self, turn: Turn) -> AbstractAsyncContextManager[Mapping[str, str]]: ...
+
+
+@asynccontextmanager
+async def upstream_of(runner: AgentRunner, turn: Turn) -> AsyncIterator[Mapping[str, str]]:
+    """Where this turn's requests go instead of to the configured services; {} for nowhere else."""
+    if not isinstance(runner, HasUpstream):
+        yield {}
+        return
+    async with runner.upstream(turn) as urls:
+        yield urls

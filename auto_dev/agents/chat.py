@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from auto_dev.agents import transcript as talk
-from auto_dev.agents.base import AgentResult, AgentTask, Event, Outcome, Progress
-from auto_dev.agents.models import ModelSpec, Secrets, failure, load, model_spec, open_model, usage_of
+from auto_dev.agents.base import AgentResult, AgentTask, Event, Outcome, Progress, Turn
+from auto_dev.agents.models import Failure, ModelSpec, failure, load, model_spec, open_model, upstreams_for
 from auto_dev.agents.stream import Emit, stream
 from auto_dev.agents.tools import Toolbox
-from auto_dev.agents.transcript import Step, Transcript, input_bound, next_step, unanswered
-from auto_dev.errors import AgentError, BudgetError
+from auto_dev.agents.transcript import Step, Transcript, next_step, unanswered
+from auto_dev.errors import AgentError
 from auto_dev.text import clean, line
 
 if TYPE_CHECKING:
@@ -31,11 +31,8 @@ if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.runtime import Runtime
 
-log = logging.getLogger(__name__)
-
 DELAYS: Final = (1.0, 4.0, 15.0)  # seconds between the tries of a request that failed
 _LOG_CAP: Final = 4 * 1024 * 1024
-_SETTLE_S: Final = 5.0
 
 SYSTEM: Final = """\
 You are a software developer who works alone in a git worktree; nobody answers questions while you work.
@@ -46,24 +43,28 @@ _GO_ON: Final = "Your answer was cut off because it was too long. Go on, in smal
 
 
 class ChatAgent:
-    """Works with any chat model of a provider that we can price. ``secrets`` gives an API key by its name."""
+    """Works with any chat model of a provider that we can price, through the gateway, which has the key."""
 
     name = "chat"
 
-    def __init__(self, secrets: Secrets, clock: Callable[[], datetime], delays: Sequence[float] = DELAYS) -> None:
-        self._secrets = secrets
+    def __init__(self, clock: Callable[[], datetime], delays: Sequence[float] = DELAYS) -> None:
         self._clock = clock
         self._delays = tuple(delays)
 
     def run(self, task: AgentTask) -> AsyncGenerator[Event | AgentResult, None]:
         async def work(emit: Emit) -> AgentResult:
             try:
-                spec = model_spec(task.config, self._secrets)
+                spec = model_spec(task.config, task.endpoint)
             except AgentError as error:
                 return AgentResult(Outcome.UNAVAILABLE, str(error))
             return await converse(task, spec, emit, self._clock, self._delays)
 
         return stream(work)
+
+    @asynccontextmanager
+    async def upstream(self, turn: Turn) -> AsyncIterator[Mapping[str, str]]:
+        """``[agent] base_url``, if it is set."""
+        yield upstreams_for(turn.config)
 
 
 async def converse(
@@ -211,53 +212,29 @@ class Loop:
         await self.history.append(HumanMessage(clean(text), additional_kwargs=marks))
 
     async def turn(self) -> None:
-        """One answer of the model, reserved before and booked after. Raises EndedError."""
+        """One answer of the model; what it costs is the gateway's matter. Raises EndedError."""
         done = talk.turns(self.history.messages)
         if done >= self.task.config.max_turns:
             raise EndedError(AgentResult(Outcome.FAILED, f"it did not come to an end in {done} turns (max_turns)"))
         tries = len(self.delays)
         for number in range(tries + 1):
-            answer, failed = await self._request()
-            if answer is not None:
-                self.say("turn", f"turn {done + 1}: {_text(answer) or ', '.join(c['name'] for c in answer.tool_calls)}")
-                return
-            assert failed is not None
-            if not failed.retry or number == tries:
-                raise EndedError(failed.result)
-            self.say("note", f"{failed.result.detail}; trying again in {self.delays[number]:g} s")
-            await asyncio.sleep(self.delays[number])
+            try:
+                answer = await self._ask()
+            except Exception as error:  # noqa: BLE001 (whatever it is, it ends the turn or is tried again)
+                failed = failure(error, self.spec, self.clock())
+                if number == tries or not self._may_retry(failed):
+                    raise EndedError(failed.result) from None
+                wait_s = max(self.delays[number], failed.wait_s)
+                self.say("note", f"{failed.result.detail}; trying again in {wait_s:g} s")
+                await asyncio.sleep(wait_s)
+                continue
+            await self.history.append(answer)
+            self.say("turn", f"turn {done + 1}: {_text(answer) or ', '.join(c['name'] for c in answer.tool_calls)}")
+            return
 
-    async def _request(self) -> tuple[AIMessage | None, Any]:
-        """One request with its own reservation: the answer, or the Failure."""
-        meter = self.task.meter
-        messages = self.history.messages
-        bound = input_bound(messages, len(SYSTEM.encode()) + len(json.dumps(self.toolbox.schemas())))
-        try:
-            reservation = await meter.reserve(self.spec.priced_as, bound, self.spec.max_output)
-        except BudgetError as error:
-            result = AgentResult(Outcome.OVER_BUDGET, str(error), resets_at=getattr(error, "resets_at", None))
-            raise EndedError(result) from None
-        try:
-            answer = await self._ask()
-        except Exception as error:  # noqa: BLE001 (whatever it is, the reservation is accounted for)
-            failed = failure(error, self.spec, self.clock())
-            await (meter.settle(reservation, None) if failed.billed else meter.release(reservation))
-            return None, failed
-        except BaseException:
-            # Cancelled in mid-request: it may be answered and billed all the same. If this does not get through, the
-            # reservation stays open, and the ledger charges it when it reconciles.
-            await self._settle_anyway(reservation)
-            raise
-        # Kept before it is booked: a crash between the two then costs the reservation, not the answer.
-        await self.history.append(answer)
-        await meter.settle(reservation, usage_of(answer))
-        return answer, None
-
-    async def _settle_anyway(self, reservation: str) -> None:
-        try:
-            await asyncio.wait_for(self.task.meter.settle(reservation, None), _SETTLE_S)
-        except Exception:
-            log.exception("a cancelled request was not booked", extra={"action": "settle", "reservation": reservation})
+    def _may_retry(self, failed: Failure) -> bool:
+        """A rate limit that ends soon is waited for; a long one ends the turn, so that the slot becomes free."""
+        return failed.retry and failed.wait_s <= max(self.delays, default=0.0)
 
     async def _ask(self) -> AIMessage:
         from langchain_core.messages import SystemMessage

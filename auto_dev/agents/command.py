@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
-import signal
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from auto_dev.agents.base import AgentResult, AgentTask, Event, Outcome, Progress
-from auto_dev.agents.progress import fingerprint
-from auto_dev.agents.stream import END_AGAIN_S, Emit, stream
+from auto_dev.agents.stream import Emit, stream
+from auto_dev.agents.watching import Program, how_it_ended, last_lines, run_watched
 from auto_dev.errors import AgentError
-from auto_dev.processes import Finished, run_tree
-from auto_dev.tasks import end_tasks
 from auto_dev.text import line
 
 _EVERY_S: Final = 0.25  # between two lines of output that are shown; the log has them all
-_SCAN_S: Final = 15.0
-_SCAN_SHARE: Final = 20  # a scan may use one twentieth of the time
 _TAIL: Final = 4096
 
 
@@ -87,84 +81,21 @@ def _check_first_line(path: Path) -> None:
 
 
 async def _run(argv: Sequence[str], task: AgentTask, emit: Emit) -> AgentResult:
-    started: list[tuple[int, int]] = []
-
-    async def on_start(pid: int, ticks: int) -> None:
-        started.append((pid, ticks))
-        await task.processes.started(pid, ticks)
-
-    emit(Progress("note", line(f"started {' '.join(argv)}")))
-    running = asyncio.create_task(
-        run_tree(
-            argv,
-            cwd=task.workdir,
-            env=task.env,
-            output=task.log_path,
-            stdin=task.brief.encode("utf-8", "replace"),
-            timeout_s=task.config.max_minutes * 60,
-            on_start=on_start,
-            on_output=_Lines(emit).take,
-        )
+    program = Program(
+        argv,
+        env=task.env,
+        last_turn=task.last_turn,
+        stdin=task.brief.encode("utf-8", "replace"),
+        on_output=_Lines(emit).take,
     )
-    try:
-        stuck = await _watch(running, task, emit)
-        if stuck:
-            return AgentResult(
-                Outcome.STUCK, f"nothing changed in the worktree for {task.config.stuck_minutes:g} minutes"
-            )
-        return _result(running.result(), task)
-    except OSError as error:
-        if error.filename != argv[0]:
-            raise
-        return AgentResult(Outcome.UNAVAILABLE, line(f"{argv[0]} cannot be executed: {error.strerror}"))
-    finally:
-        await end_tasks(running, again_s=END_AGAIN_S)
-        for pid, ticks in started:
-            await task.processes.ended(pid, ticks)
-
-
-async def _watch(running: asyncio.Task[Finished], task: AgentTask, emit: Emit) -> bool:
-    """Wait for the end; True when the worktree stayed as it was for ``stuck_minutes``. Output is not progress."""
-    limit = task.config.stuck_minutes * 60
-    before, complete = await asyncio.to_thread(fingerprint, task.workdir, (task.report_path,))
-    if not complete:
-        emit(Progress("note", "the worktree is too large to tell whether the agent is stuck"))
-    since, took = time.monotonic(), 0.0
-    while True:
-        await asyncio.wait({running}, timeout=max(min(_SCAN_S, limit / 4), took * _SCAN_SHARE))
-        if running.done():
-            return False
-        began = time.monotonic()
-        now, complete = await asyncio.to_thread(fingerprint, task.workdir, (task.report_path,))
-        took = time.monotonic() - began
-        if now != before or not complete:
-            before, since = now, began
-        elif began - since > limit:
-            return True
-
-
-def _result(done: Finished, task: AgentTask) -> AgentResult:
-    if done.stopped == "timeout":
-        return AgentResult(Outcome.TIMED_OUT, f"it was ended after {task.config.max_minutes:g} minutes")
-    if done.exit_code == 0:
+    done = await run_watched(program, task, emit)
+    if isinstance(done, AgentResult):
+        return done
+    how = how_it_ended(done)
+    if not how:
         return AgentResult(Outcome.FINISHED, exit_code=0)
-    how = f"exit code {done.exit_code}"
-    if done.exit_code is None:
-        how = (
-            f"ended by {signal.Signals(done.signal).name}"
-            if done.signal in set(signal.Signals)
-            else "ended by a signal"
-        )
-    last = _last_lines(task.log_path)
+    last = last_lines(task.log_path)
     return AgentResult(Outcome.FAILED, line(f"{how}: {last}" if last else how), exit_code=done.exit_code)
-
-
-def _last_lines(path: Path, count: int = 3) -> str:
-    with path.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(file.tell() - _TAIL, 0))
-        text = file.read().decode("utf-8", "replace")
-    return line(" / ".join([shown for part in text.splitlines() if (shown := line(part, 200))][-count:]))
 
 
 class _Lines:

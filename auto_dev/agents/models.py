@@ -15,31 +15,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from auto_dev.agents.base import AgentResult, Outcome, Usage
+from auto_dev.agents.base import AgentResult, Endpoint, Outcome
 from auto_dev.config import AgentConfig
 from auto_dev.errors import AgentError
 from auto_dev.text import line
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage
 
 Secrets = Callable[[str], str | None]
 
 MAX_OUTPUT: Final = 8192  # tokens of one answer; each request sets this much aside
 _KEYS: Final = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
-_URLS: Final = {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com/v1"}
+_VERSIONS: Final = {"anthropic": "", "openai": "/v1"}  # what the provider's own client expects at a base URL's end
 _OPENAI: Final = re.compile(r"(gpt-|chatgpt-|o\d)")
 _AGAIN: Final = timedelta(minutes=5)  # when a service that failed is tried again
 _SOON: Final = timedelta(minutes=1)  # when a rate limit does not say its end
-_NOT_SENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
-# Refused before any work was done on it; providers do not bill these. All else that fails is charged in full.
-_REFUSED: Final = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429})
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which model, where, and with what key."""
+    """Which model, and where: at the gateway, whose token for this turn is the key."""
 
     provider: str
     name: str
@@ -48,23 +44,18 @@ class ModelSpec:
     timeout_s: float = 600.0
     max_output: int = MAX_OUTPUT
 
-    @property
-    def priced_as(self) -> str:
-        """The name under which the ledger knows its price."""
-        return f"{self.provider}:{self.name}"
-
     def __repr__(self) -> str:
         """Without the key: a spec may end up in a log."""
-        return f"ModelSpec({self.priced_as} at {self.base_url})"
+        return f"ModelSpec({self.provider}:{self.name} at {self.base_url})"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a failed request means. ``billed``: it may cost something, so its reservation is charged in full."""
+    """What a failed request means for the agent. ``retry``: another try may help, after ``wait_s`` at the earliest."""
 
     result: AgentResult
     retry: bool
-    billed: bool
+    wait_s: float = 0.0
 
 
 def split_model(model: str | None) -> tuple[str, str]:
@@ -87,18 +78,50 @@ def split_model(model: str | None) -> tuple[str, str]:
     return provider, name
 
 
-def model_spec(config: AgentConfig, secrets: Secrets) -> ModelSpec:
-    """The model of ``config``. Raises AgentError for an unknown one or a missing key (one's own server needs none)."""
-    provider, name = split_model(config.model)
-    key = secrets(_KEYS[provider])
-    if not key and config.base_url is None:
+def model_spec(config: AgentConfig, endpoint: Endpoint, model: str | None = None) -> ModelSpec:
+    """The model of ``config`` (or ``model`` in its place) at the gateway. Raises AgentError for an unknown one."""
+    provider, name = split_model(config.model or model)
+    timeout_s = min(600.0, config.stuck_minutes * 60)
+    return ModelSpec(provider, name, endpoint.token, endpoint.host_url + _VERSIONS[provider], timeout_s)
+
+
+def check_model(config: AgentConfig, secrets: Secrets) -> None:
+    """Raises AgentError for an unknown model, a missing key (one's own server needs none), a ``base_url`` that is no
+    base URL."""
+    provider, _ = split_model(config.model)
+    if config.base_url is not None:
+        upstreams_for(config)
+    elif not secrets(_KEYS[provider]):
         raise AgentError(
             f"{_KEYS[provider]} is not set",
             where="agent.model",
             mend=f"Set it in the environment, or `keyring set auto-dev {_KEYS[provider]}`.",
         )
-    timeout_s = min(600.0, config.stuck_minutes * 60)
-    return ModelSpec(provider, name, key or "none", config.base_url or _URLS[provider], timeout_s)
+
+
+def upstreams_for(config: AgentConfig) -> dict[str, str]:
+    """``base_url`` as the gateway's upstream: {provider: URL}, without what the gateway adds; {} when it is not set.
+
+    Raises AgentError for what is not such a URL.
+    """
+    if config.base_url is None:
+        return {}
+    provider, _ = split_model(config.model)
+    given = config.base_url.strip().rstrip("/")
+    try:
+        parts = urlsplit(given)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+        usable = usable and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or (provider == "openai" and not given.endswith("/v1")):
+        example = "https://models.example.com" + _VERSIONS[provider]
+        raise AgentError(
+            f"not the base URL of an {provider} service: {line(config.base_url, 120)!r}",
+            where="agent.base_url",
+            mend=f"Write it like {example!r}.",
+        )
+    return {provider: given.removesuffix("/v1").rstrip("/")}
 
 
 def load(provider: str) -> None:
@@ -118,7 +141,7 @@ async def open_model(spec: ModelSpec) -> AsyncIterator[BaseChatModel]:
         "base_url": spec.base_url,
         "max_tokens": spec.max_output,
         "timeout": spec.timeout_s,
-        "max_retries": 0,  # every request has its own reservation, so every retry must be ours
+        "max_retries": 0,  # every retry is ours, so that it is seen and waits as long as it must
     }
     connection: dict[str, Any] = {"timeout": spec.timeout_s}
     if urlsplit(spec.base_url).hostname in ("127.0.0.1", "::1", "localhost"):
@@ -146,44 +169,20 @@ async def open_model(spec: ModelSpec) -> AsyncIterator[BaseChatModel]:
         yield init_chat_model(spec.name, **settings, http_async_client=http)
 
 
-def usage_of(message: AIMessage) -> Usage | None:
-    """The tokens that a request took; None when the answer does not say."""
-    told = message.usage_metadata
-    if not told or not told.get("input_tokens"):
-        return None
-    details: Mapping[str, Any] = told.get("input_token_details") or {}
-    written = ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
-    return Usage(
-        input=told["input_tokens"],
-        output=told["output_tokens"],
-        cache_read=details.get("cache_read") or 0,
-        cache_write=sum(details.get(name) or 0 for name in written),
-    )
-
-
 def failure(error: Exception, spec: ModelSpec, now: datetime) -> Failure:
-    """What the error of a request means for the agent and for the budget."""
+    """What the error of a request means for the agent."""
     from langchain_core.exceptions import ModelConnectionError, ModelTimeoutError
 
     status = getattr(error, "status_code", None)
     said = line(str(getattr(error, "message", "") or error), 240)
     if isinstance(status, int):
-        return Failure(_by_status(status, error, said, spec, now), retry=status >= 500, billed=status not in _REFUSED)
+        result = _by_status(status, error, said, spec, now)
+        wait_s = (result.resets_at - now).total_seconds() if status == 429 and result.resets_at else 0.0
+        return Failure(result, retry=status == 429 or status >= 500, wait_s=wait_s)
     if isinstance(error, (ModelConnectionError, ModelTimeoutError)):
         detail = f"{spec.base_url} cannot be reached or did not answer: {_root(error)}"
-        result = AgentResult(Outcome.RATE_LIMITED, detail, resets_at=now + _AGAIN)
-        return Failure(result, retry=True, billed=not certainly_not_sent(error))
-    return Failure(AgentResult(Outcome.FAILED, f"the model's answer cannot be used: {said}"), retry=False, billed=True)
-
-
-def certainly_not_sent(error: BaseException) -> bool:
-    """Whether no byte of the request can have reached the service: there was no connection."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if _NOT_SENT & {base.__name__ for base in type(seen).__mro__}:
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
+        return Failure(AgentResult(Outcome.RATE_LIMITED, detail, resets_at=now + _AGAIN), retry=True)
+    return Failure(AgentResult(Outcome.FAILED, f"the model's answer cannot be used: {said}"), retry=False)
 
 
 def resets_at(headers: Mapping[str, str], now: datetime) -> datetime:
@@ -230,7 +229,7 @@ def _by_status(status: int, error: Exception, said: str, spec: ModelSpec, now: d
     if status in (401, 403):
         detail = f"{spec.provider} refuses the key ({status}). Check {_KEYS[spec.provider]}. It says: {said}"
     elif status == 404:
-        detail = f"{spec.base_url} does not know the model {spec.name!r} (404). Check model in [agent]. It says: {said}"
+        detail = f"{spec.provider} does not know the model {spec.name!r} (404). Check model in [agent]. It says: {said}"
     elif status == 402 or "credit balance" in said:
         detail = f"{spec.provider} wants to be paid first. It says: {said}"
     else:

@@ -25,7 +25,7 @@ from auto_dev.agents.base import AgentTask
 from auto_dev.agents.files import FileProblem, Folder
 from auto_dev.errors import AutoDevError
 from auto_dev.model import Phase
-from auto_dev.processes import Finished, run_tree
+from auto_dev.processes import Finished, RunTree, run_tree
 from auto_dev.report import parse_report
 from auto_dev.text import clean, line
 
@@ -192,7 +192,10 @@ class Toolbox:
         parts = await asyncio.to_thread(self._folder.check_folder, wanted.path)
         question = {"pattern": wanted.pattern, "path": "/".join(parts) or ".", "glob": wanted.glob, "most": _MATCHES}
         done, text = await self._run(
-            [sys.executable, "-I", "-S", search.__file__], _SEARCH_S, stdin=json.dumps(question).encode()
+            run_tree,  # our own program and our own Python, which a box need not show
+            [sys.executable, "-I", "-S", search.__file__],
+            _SEARCH_S,
+            stdin=json.dumps(question).encode(),
         )
         if done.stopped:
             raise FileProblem(f"the search took longer than {_SEARCH_S:g} seconds; use a simpler pattern")
@@ -203,7 +206,7 @@ class Toolbox:
     async def _shell(self, wanted: Shell) -> str:
         limit = min(wanted.timeout_s, self._task.config.stuck_minutes * 60)
         program = shutil.which("bash", path=self._task.env.get("PATH")) or "/bin/sh"
-        done, text = await self._run([program, "-c", wanted.command], limit)
+        done, text = await self._run(self._task.run_tree, [program, "-c", wanted.command], limit)
         how = f"exit code {done.exit_code}"
         if done.stopped == "timeout":
             how = f"ended after {limit:g} seconds"
@@ -214,7 +217,7 @@ class Toolbox:
         note = "\n[a restart interrupted this command; it was run again from the start]" if self._again else ""
         return f"{clean(text, SHOWN - 500)}\n[{how}]{note}".lstrip("\n")
 
-    async def _run(self, argv: list[str], timeout_s: float, stdin: bytes = b"") -> tuple[Finished, str]:
+    async def _run(self, start: RunTree, argv: list[str], timeout_s: float, stdin: bytes = b"") -> tuple[Finished, str]:
         task = self._task
         output = task.run_dir / f"tool-{task.phase}-{task.round}.out"
         trees: list[tuple[int, int]] = []
@@ -224,7 +227,7 @@ class Toolbox:
             await task.processes.started(pid, started)
 
         try:
-            done = await run_tree(
+            done = await start(
                 argv,
                 cwd=task.workdir,
                 env=task.env,

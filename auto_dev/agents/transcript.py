@@ -20,9 +20,6 @@ BRIEF: Final = "brief"  # what a message of ours is for, in ``additional_kwargs[
 REMINDER: Final = "reminder"
 GO_ON: Final = "go on"
 
-_PER_MESSAGE: Final = 64  # tokens that roles and separators may take
-_PER_REQUEST: Final = 2_000  # tokens that a provider adds for tools
-
 
 class Step(StrEnum):
     """What comes next in a conversation."""
@@ -113,27 +110,6 @@ def turns(messages: Sequence[BaseMessage]) -> int:
             break
         count += message.type == "ai"
     return count
-
-
-def input_bound(messages: Sequence[BaseMessage], fixed_bytes: int) -> int:
-    """The most input tokens that a request with these messages can have.
-
-    A token stands for at least one byte, so bytes bound tokens whatever the text is. What the provider has counted
-    once (the input and output of the last answer) is taken as counted, so that the bound stays close. ``fixed_bytes``
-    is the size of what comes with every request: system prompt and tools.
-    """
-    counted, rest = _PER_REQUEST + fixed_bytes, messages
-    for index in range(len(messages) - 1, -1, -1):
-        told = getattr(messages[index], "usage_metadata", None)
-        if told and told.get("input_tokens"):
-            counted, rest = told["input_tokens"] + told["output_tokens"] + _PER_MESSAGE, messages[index + 1 :]
-            break
-    return counted + sum(_size(message) + _PER_MESSAGE for message in rest)
-
-
-def _size(message: BaseMessage) -> int:
-    calls = getattr(message, "tool_calls", [])
-    return len(json.dumps([message.content, calls], ensure_ascii=False, default=str).encode("utf-8", "replace"))
 
 
 def _after_answer(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:

@@ -3,98 +3,16 @@
 --   reserved of a window       = the sum of its open reservations;
 --   cap of a window            = the greater of its limit and spent + reserved.
 -- The limit is the window's latest entry in budget_raises, or what the window was created with.
--- Windows are locked by scope and id, after the reservation and never before it: no two statements can wait for
--- each other.
+-- Windows are locked by scope and id, after reservations and never before them: no two transactions can wait for
+-- each other. What requests do is in the function ledger_batch (migrations).
 
--- name: reserve
--- Locks the wanted windows and, when all exist and the amount fits into each, sets it aside.
--- A single statement, because a request of a model waits for it: one round trip, one transaction.
--- The UPDATE takes what the CHECK looks at from the locked rows: PostgreSQL first tries it on the version that the
--- statement's snapshot sees, and the CHECK would refuse an amount that only fits since another settled meanwhile.
-WITH wanted AS (
-    SELECT scope, key FROM unnest(%(scopes)s::budget_scope[], %(keys)s::text[]) AS wanted (scope, key)
-), locked AS (
-    SELECT w.*
-      FROM budget_windows w JOIN wanted USING (scope, key)
-     WHERE w.project_id = %(project)s
-     ORDER BY w.scope, w.id
-       FOR UPDATE OF w
-), verdict AS (
-    SELECT count(*) = cardinality(%(keys)s::text[])
-           AND bool_and(spent_microusd + overrun_microusd + reserved_microusd + %(amount)s::bigint <= cap_microusd)
-           AS granted,
-           array_agg(id ORDER BY scope, id) AS windows
-      FROM locked
-), taken AS (
-    UPDATE budget_windows w
-       SET cap_microusd = locked.cap_microusd,
-           spent_microusd = locked.spent_microusd,
-           reserved_microusd = locked.reserved_microusd + %(amount)s::bigint
-      FROM locked, verdict
-     WHERE w.id = locked.id AND verdict.granted
-), noted AS (
-    INSERT INTO reservations (id, project_id, run_id, story_id, model, amount_microusd, windows, created_at)
-    SELECT %(id)s, %(project)s, %(run)s, %(story)s, %(model)s, %(amount)s::bigint, verdict.windows, %(now)s
-      FROM verdict
-     WHERE verdict.granted
-)
-SELECT verdict.granted, locked.scope, locked.key, locked.cap_microusd, locked.spent_microusd,
-       locked.reserved_microusd, locked.overrun_microusd, locked.alerted_at
-  FROM locked, verdict
- ORDER BY locked.scope, locked.id;
+-- name: batch
+-- Reserves, settles, releases, books, withdraws: see the function. Null: nothing was done, since an alert is due.
+SELECT ledger_batch(%(project)s, %(ops)s::jsonb, %(windows)s::jsonb, %(announce)s) AS answer;
 
--- name: bar_reservation
--- Takes the id of a reservation that may still be on its way to us, so that it can no longer be made.
-INSERT INTO reservations (id, project_id, run_id, story_id, model, amount_microusd, windows, status, note,
-                          created_at, settled_at)
-VALUES (%(id)s, %(project)s, %(run)s, %(story)s, %(model)s, %(amount)s, '{}', 'released',
-        'cancelled before it was granted', %(now)s, %(now)s)
-ON CONFLICT (id) DO NOTHING
-RETURNING id;
-
--- name: close_reservation
--- Ends an open reservation as settled (without a cost: charged in full) or released, and moves its money.
--- Answers its windows as they are now; no row when it was not open.
-WITH closed AS (
-    UPDATE reservations
-       SET status = %(status)s::reservation_status,
-           charged_microusd = CASE WHEN %(status)s = 'settled'
-                                   THEN coalesce(%(cost)s::bigint, amount_microusd) END,
-           usage = %(usage)s,
-           note = %(note)s,
-           settled_at = %(now)s
-     WHERE id = %(id)s AND project_id = %(project)s AND status = 'open'
-    RETURNING amount_microusd AS amount, coalesce(charged_microusd, 0) AS charged, windows
-), locked AS (
-    SELECT w.id, w.spent_microusd + w.reserved_microusd = w.cap_microusd AS was_full
-      FROM budget_windows w JOIN closed ON w.id = ANY (closed.windows)
-     ORDER BY w.scope, w.id
-       FOR UPDATE OF w
-)
-UPDATE budget_windows w
-   SET reserved_microusd = w.reserved_microusd - closed.amount,
-       spent_microusd = w.spent_microusd + least(closed.charged, closed.amount),
-       overrun_microusd = w.overrun_microusd + greatest(closed.charged - closed.amount, 0)
-  FROM closed, locked
- WHERE w.id = locked.id
-RETURNING closed.charged, locked.was_full, w.id, w.scope, w.key, w.cap_microusd, w.spent_microusd,
-          w.reserved_microusd, w.overrun_microusd, w.alerted_at;
-
--- name: shrink_caps
--- Lets the caps of locked windows follow their limit down: one that was lowered below what was in use kept a cap as
--- large as that. A statement of its own, so that it sees every entry of budget_raises that was made before the lock.
-UPDATE budget_windows w
-   SET cap_microusd = greatest(w.spent_microusd + w.reserved_microusd, latest.to_microusd)
-  FROM (SELECT DISTINCT ON (r.scope, r.key) r.scope, r.key, r.to_microusd
-          FROM budget_raises r
-         WHERE r.project_id = %(project)s
-         ORDER BY r.scope, r.key, r.id DESC) latest
- WHERE w.id = ANY (%(windows)s) AND latest.scope = w.scope AND latest.key = w.key
-   AND latest.to_microusd < w.cap_microusd;
-
--- name: mark_alerted
--- At most once per window.
-UPDATE budget_windows SET alerted_at = %(now)s WHERE id = %(window)s AND alerted_at IS NULL RETURNING id;
+-- name: wait_for_batches
+-- Until every batch that is under way has ended: a killed client's last one may still be at work in the server.
+SELECT pg_advisory_xact_lock(hashtext('auto_dev.ledger'), hashtext(%(project)s));
 
 -- name: reservation
 SELECT model, created_at, status, charged_microusd
@@ -155,6 +73,13 @@ SELECT coalesce(sum(charged_microusd), 0)::bigint AS cost
   FROM reservations
  WHERE project_id = %(project)s AND run_id = %(run)s;
 
+-- name: cost_of_run_today
+SELECT coalesce(sum(r.charged_microusd), 0)::bigint AS cost
+  FROM reservations r
+ WHERE r.project_id = %(project)s AND r.run_id = %(run)s
+   AND r.windows @> (SELECT array_agg(w.id) FROM budget_windows w
+                      WHERE w.project_id = %(project)s AND w.scope = 'day' AND w.key = %(day)s);
+
 -- name: costs_by_story
 -- From the windows of the stories, whose sums equal those of their reservations.
 SELECT key AS story_id, spent_microusd + overrun_microusd AS cost
@@ -176,13 +101,55 @@ SELECT scope, key, from_microusd, to_microusd, by, reason, at
  LIMIT %(limit)s;
 
 -- name: finished_runs
--- Stories that an agent finished and that cost something, oldest first: work whose cost nobody metered says nothing about cost.
+-- Stories that an agent finished, with their whole cost (0 where nothing was metered) and the agent that finished
+-- them; those that were begun first come first.
 SELECT s.id AS story_id, s.tags, (s.spec ->> 'estimate_hours')::float8 AS estimate_hours,
-       w.spent_microusd + w.overrun_microusd AS cost
+       coalesce(w.spent_microusd + w.overrun_microusd, 0) AS cost, r.agent
   FROM stories s
-  JOIN budget_windows w ON w.project_id = s.project_id AND w.scope = 'story' AND w.key = s.id
+  JOIN LATERAL (SELECT coalesce(policy -> 'config' -> 'agent' ->> 'kind', '') AS agent, created_at
+                  FROM runs
+                 WHERE runs.project_id = s.project_id AND runs.story_id = s.id AND status = 'succeeded'
+                 ORDER BY attempt DESC
+                 LIMIT 1) r ON true
+  LEFT JOIN budget_windows w ON w.project_id = s.project_id AND w.scope = 'story' AND w.key = s.id
  WHERE s.project_id = %(project)s
-   AND w.spent_microusd + w.overrun_microusd > 0
-   AND EXISTS (SELECT 1 FROM runs r
-                WHERE r.project_id = s.project_id AND r.story_id = s.id AND r.status = 'succeeded')
- ORDER BY w.created_at, s.id;
+ ORDER BY r.created_at, s.id;
+
+-- name: score
+-- The run's last estimate, what its story has cost, and what a minute of it cost.
+INSERT INTO estimate_scores AS kept (run_id, project_id, story_id, low_microusd, high_microusd, cost_microusd, minutes,
+                                     minute_microusd, scored_at)
+SELECT r.id, r.project_id, r.story_id, e.low, e.high, coalesce(w.spent_microusd + w.overrun_microusd, 0), m.minutes,
+       m.dear, %(now)s
+  FROM runs r
+  LEFT JOIN budget_windows w ON w.project_id = r.project_id AND w.scope = 'story' AND w.key = r.story_id
+  LEFT JOIN LATERAL (SELECT (data ->> 'low_microusd')::bigint AS low, (data ->> 'high_microusd')::bigint AS high
+                       FROM events
+                      WHERE run_id = r.id AND kind = 'RUN_ESTIMATED'
+                      ORDER BY id DESC
+                      LIMIT 1) e ON true
+ CROSS JOIN LATERAL (SELECT count(*) AS minutes,
+                            coalesce(percentile_disc(0.9) WITHIN GROUP (ORDER BY minute.cost), 0)::bigint AS dear
+                       FROM (SELECT sum(charged_microusd) AS cost
+                               FROM reservations
+                              WHERE run_id = r.id AND project_id = r.project_id AND charged_microusd > 0
+                              GROUP BY date_trunc('minute', settled_at)) minute) m
+ WHERE r.id = %(run)s AND r.project_id = %(project)s
+ON CONFLICT (run_id) DO UPDATE
+   SET low_microusd = excluded.low_microusd, high_microusd = excluded.high_microusd,
+       cost_microusd = excluded.cost_microusd, minutes = excluded.minutes,
+       minute_microusd = excluded.minute_microusd, scored_at = excluded.scored_at;
+
+-- name: estimates
+SELECT e.run_id, e.story_id, e.low_microusd, e.high_microusd, e.cost_microusd, e.scored_at
+  FROM estimate_scores e JOIN runs r ON r.id = e.run_id
+ WHERE e.project_id = %(project)s AND r.status = 'succeeded'
+ ORDER BY e.scored_at DESC, e.run_id
+ LIMIT %(limit)s;
+
+-- name: usual_minutes
+SELECT e.minutes, e.minute_microusd
+  FROM estimate_scores e JOIN runs r ON r.id = e.run_id
+ WHERE e.project_id = %(project)s AND e.scored_at >= %(since)s AND e.minutes > 0 AND r.status = 'succeeded'
+ ORDER BY e.scored_at DESC
+ LIMIT 200;

@@ -127,6 +127,14 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Granted:
+    """Money that was set aside for one request: the reservation's id, and how much it is."""
+
+    id: str
+    amount_microusd: int
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetOverview:
     """Today and this week. ``alert_at`` is the share of a limit at which an alert goes out."""
 

@@ -7,8 +7,8 @@ All tokens are priced as text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Final, Protocol
@@ -20,9 +20,10 @@ from auto_dev.model import MICRO
 from auto_dev.text import line
 
 if TYPE_CHECKING:  # 0.6 s and 1.5 MB of tables: loaded when the first price is needed
-    from genai_prices.types import ModelPrice, TieredPrices
+    from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
 
 MAX_TOKENS: Final = 10**9
+_MANY: Final = 1000  # names that an agent may make us remember
 
 # Any of these may be what an input or output token is billed at; which one is only known afterwards.
 _INPUT_RATES = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_5m_mtok", "cache_write_1h_mtok")
@@ -52,6 +53,42 @@ class Tokens:
     cache_write: int = 0
 
 
+Terms = Mapping[str, str]
+"""What a price depends on beside the model, as the public table names it: ``{"service_tier": "priority"}``."""
+
+STANDARD: Final[Terms] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one request used. ``input`` is the total; the caches and ``audio`` are parts of it.
+
+    ``cache_write_1h`` is a part of ``cache_write``, ``audio_read`` one of ``audio`` and ``cache_read``. ``factor``
+    multiplies the price (regions that cost more).
+    """
+
+    input: int
+    output: int
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    audio: int = 0
+    audio_read: int = 0
+    searches: int = 0
+    terms: Terms = field(default_factory=dict)
+    factor: Decimal = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The dearest that may apply to a request: micro-dollars per token of input and output, per search, per request."""
+
+    input: Decimal
+    output: Decimal
+    search: Decimal
+    request: Decimal
+
+
 class PriceTable:
     """Prices of models by name, with or without a provider in front (``anthropic:…``, ``openai/…``).
 
@@ -62,6 +99,83 @@ class PriceTable:
     def __init__(self, overrides: Mapping[str, PriceConfig], clock: Callable[[], datetime]) -> None:
         self._overrides = {name.strip().lower(): price for name, price in overrides.items()}
         self._clock = clock
+        self._found: dict[str, ModelInfo | None] = {}  # a name's search through the list takes up to 0.3 ms
+
+    def now(self) -> datetime:
+        """The time at which a request that is made now is priced."""
+        return self._clock()
+
+    def rates(
+        self, model: str, input_tokens: int, terms: Iterable[Terms], at: datetime, *, writes: str, media: bool
+    ) -> Rates:
+        """The dearest rates of a request of at most ``input_tokens``, under any of ``terms``.
+
+        ``writes`` tells which cache writes are possible: "" none, "5m", or "any". ``media``: pictures, sound or
+        documents are in it. Raises BudgetError for an unknown model, for terms without a known price, and for models
+        that make pictures or sound.
+        """
+        _count(input_tokens, "input tokens")
+        rates = []
+        for each in terms:
+            price = self._price(model, at, each)
+            if unmetered := [key for key in _keys(price, "output_") if key not in (*_OUTPUT_RATES, "output_text_mtok")]:
+                raise BudgetError(
+                    f"the model {line(model, 80)!r} makes more than text ({unmetered[0]}), which is not metered"
+                )
+            rates.append(
+                Rates(
+                    max(_dearest(getattr(price, key), input_tokens) for key in _input_keys(price, writes, media)),
+                    max(_dearest(getattr(price, key), input_tokens) for key in _OUTPUT_RATES),
+                    _dearest(price.web_searches_kcount, input_tokens) * 1000,
+                    _dearest(price.requests_kcount, input_tokens) * 1000,
+                )
+            )
+        return Rates(*(max(getattr(rate, name) for rate in rates) for name in ("input", "output", "search", "request")))
+
+    def bill_microusd(self, model: str, spent: Spent, at: datetime) -> int:
+        """What a request cost. Raises BudgetError for unknown prices and for a usage that cannot be true."""
+        from genai_prices import Usage
+
+        checked_usage(spent)
+        for name in ("cache_write_1h", "audio", "audio_read", "searches"):
+            _count(getattr(spent, name), name)
+        price = self._price(model, at, spent.terms)
+        if spent.searches and price.web_searches_kcount is None:
+            raise BudgetError(f"the price of a web search is not known for {line(model, 80)}")
+        optional = {
+            "cache_write_1h_tokens": spent.cache_write_1h,
+            "input_audio_tokens": spent.audio,
+            "cache_audio_read_tokens": spent.audio_read,
+            "web_searches": spent.searches,
+        }
+        try:
+            result = price.calc_price(
+                Usage(
+                    input_tokens=spent.input,
+                    output_tokens=spent.output,
+                    cache_read_tokens=spent.cache_read,
+                    cache_write_tokens=spent.cache_write,
+                    **{key: value for key, value in optional.items() if value},
+                )
+            )
+        except ValueError as error:
+            raise BudgetError(line(str(error)), where=f"the usage of {line(model, 80)}") from None
+        return _rounded_up(result["total_price"] * spent.factor)
+
+    def has_terms(self, model: str, terms: Terms) -> bool:
+        """Whether the public table (not the owner) prices ``model`` under ``terms``."""
+        name = model.strip().lower()
+        return self._own(name) is None and (info := self._info(name)) is not None and _has(info, terms, self._clock())
+
+    def known(self, model: str) -> bool:
+        """Whether ``model`` has a price of the owner's or an entry in the public table."""
+        name = model.strip().lower()
+        return self._own(name) is not None or self._info(name) is not None
+
+    def context_window(self, model: str) -> int | None:
+        """The most input tokens that the model takes, where the public table knows it."""
+        info = self._info(model.strip().lower())
+        return info.context_window if info else None
 
     def worst_case_microusd(
         self, model: str, input_tokens: int, max_output_tokens: int, at: datetime | None = None
@@ -104,16 +218,37 @@ class PriceTable:
         """Raises BudgetError when the model has no known price."""
         self._price(model, None)
 
-    def _price(self, model: str, at: datetime | None) -> ModelPrice:
-        name = model.strip().lower()
+    def _own(self, name: str) -> PriceConfig | None:
         for known in (name, _split(name)[1]):
             if (own := self._overrides.get(known)) is not None:
-                return _own_price(own)
-        price = _listed_price(name, at or self._clock())
-        if price is None or not (price.input_mtok and price.output_mtok):
-            shown = line(model, 80)
+                return own
+        return None
+
+    def _info(self, name: str) -> ModelInfo | None:
+        if name not in self._found:
+            if len(self._found) >= _MANY:
+                self._found.clear()
+            self._found[name] = _listed(name)
+        return self._found[name]
+
+    def _price(self, model: str, at: datetime | None, terms: Terms = STANDARD) -> ModelPrice:
+        name = model.strip().lower()
+        if (own := self._own(name)) is not None:
+            return _own_price(own)
+        at = at or self._clock()
+        shown = line(model, 80)
+        info = self._info(name)
+        price = info.get_prices(at, terms) if info else None
+        if info is None or price is None or not (price.input_mtok and price.output_mtok):
             raise BudgetError(
                 f"no price is known for the model {shown!r}, so nothing may be spent on it",
+                mend=f'Set its price in auto-dev.toml: [budget.prices."{shown}"] with input = and output = '
+                "(US dollars per million tokens).",
+            )
+        if terms and not _has(info, terms, at):
+            asked = ", ".join(f"{key} = {value}" for key, value in terms.items())
+            raise BudgetError(
+                f"no price is known for the model {shown!r} with {line(asked, 80)}, so nothing may be spent on it so",
                 mend=f'Set its price in auto-dev.toml: [budget.prices."{shown}"] with input = and output = '
                 "(US dollars per million tokens).",
             )
@@ -183,8 +318,29 @@ def _split(name: str) -> tuple[str, str]:
     return "", name
 
 
-def _listed_price(name: str, at: datetime) -> ModelPrice | None:
-    """The public price of ``name`` at that time, or None."""
+def _input_keys(price: ModelPrice, writes: str, media: bool) -> list[str]:
+    """The rates that a token of input may be billed at."""
+    keys = [key for key in _INPUT_RATES if not key.startswith("cache_write") or writes]
+    if writes == "5m":
+        keys.remove("cache_write_1h_mtok")
+    return keys + ([key for key in _keys(price, "input_", "cache_") if key not in _INPUT_RATES] if media else [])
+
+
+def _keys(price: ModelPrice, *prefixes: str) -> list[str]:
+    return [key for key, rate in vars(price).items() if rate and key.startswith(prefixes) and key.endswith("_mtok")]
+
+
+def _has(info: ModelInfo, terms: Terms, at: datetime) -> bool:
+    """Whether a variant of the price is made for ``terms``; without one the table would take the standard price."""
+    return any(
+        all(terms.get(key) == value for key, value in variant.when.items())
+        and (variant.constraint is None or variant.constraint.active(at))
+        for variant in info.price_variants or ()
+    )
+
+
+def _listed(name: str) -> ModelInfo | None:
+    """The public table's entry for ``name``, or None."""
     from genai_prices import data_snapshot
 
     snapshot = data_snapshot.get_snapshot()
@@ -194,10 +350,8 @@ def _listed_price(name: str, at: datetime) -> ModelPrice | None:
     known = data_snapshot.find_provider_by_id(snapshot.providers, provider) if provider else None
     try:
         if known is not None:
-            model = snapshot.find_provider_model(rest, known, None, None)[1]
-        else:
-            # An unknown word in front may be a proxy with prices of its own, so it is not simply left out.
-            model = snapshot.find_provider_model(name if provider else rest, None, None, None)[1]
+            return snapshot.find_provider_model(rest, known, None, None)[1]
+        # An unknown word in front may be a proxy with prices of its own, so it is not simply left out.
+        return snapshot.find_provider_model(name if provider else rest, None, None, None)[1]
     except LookupError:
         return None
-    return model.get_prices(at)

@@ -2,48 +2,159 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from auto_dev import config as configuration
-from auto_dev.agents.registry import check_agent
-from auto_dev.config import FILE_NAME, Config
+from auto_dev.agents.models import Secrets
+from auto_dev.agents.programs import find_program, host_env
+from auto_dev.agents.registry import CLIS, check_agent
+from auto_dev.budget.prices import price_table
+from auto_dev.commands.here import Here
+from auto_dev.config import FILE_NAME, Config, GatewayConfig
 from auto_dev.daemon.checkout import look
+from auto_dev.daemon.clock import now
+from auto_dev.daemon.control import still_panicking
 from auto_dev.daemon.graphs import graph_version, load_graph
 from auto_dev.daemon.settings import Settings
-from auto_dev.errors import AutoDevError, ConfigError, ForgeError, GitError
+from auto_dev.errors import AgentError, AutoDevError, BudgetError, ConfigError, ForgeError, GitError
 from auto_dev.forge import make_forge
 from auto_dev.gates.registry import gates_for
 from auto_dev.notify.registry import make_channels
+from auto_dev.sandbox import probe
+from auto_dev.sandbox.hosts import Rules
 from auto_dev.secrets import secret
+from auto_dev.store import panics
+from auto_dev.store.database import Database
 from auto_dev.worktrees.repository import UserRepository
+
+VENDORS: Final = ("anthropic", "openai", "gemini")
+_VENDOR_OF_KIND: Final = {"claude-code": "anthropic", "codex": "openai", "gemini": "gemini", "qwen": "openai"}
+_VENDOR_OF_MODEL: Final = re.compile(
+    r"(?:models/)?(?:(?P<anthropic>anthropic[:/]|claude-)|(?P<openai>openai[:/]|gpt-|chatgpt-|o\d|codex-)"
+    r"|(?P<gemini>google[:/]|gemini[:/-]))"
+)
+UNBOXED_KINDS: Final = ("replay",)  # they run nothing but what the project's owner recorded
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was found fit before anything starts."""
+    """What was found fit before anything starts. ``confined``: whether agents get a sandbox; ``notes``: to be said."""
 
     config: Config
     repository: UserRepository
+    confined: bool = False
+    notes: tuple[str, ...] = ()
 
 
 async def preflight(settings: Settings) -> Checked:
     """Find now what would otherwise fail in the night. Raises AutoDevError for the first thing that does not fit."""
     config = configuration.load(settings.root, settings.overrides)
-    if settings.sandbox:
-        raise AutoDevError(
-            "this version has no sandbox yet, so an agent would run with your own rights",
-            mend="Add --no-sandbox if you accept that.",
-        )
+    confined, note = await choose_sandbox(config, wanted=settings.sandbox)
     check_paths(settings.root, settings.folder, settings.place.state)
     repository = await look(settings.root, settings.state_home, config)
     check_remote(config, repository)
     check_policy(config, settings.root)
-    check_agent(config.agent, settings.root, secret)
+    check_agent(config.agent, settings.root, secret, config.sandbox.allow_hosts if confined else None)
+    check_price(config)
+    check_key(config, secret)
     await check_forge(config, settings.place.pulls)
     for channel in make_channels(config.notify, secret).values():
         await channel.close()
-    return Checked(config, repository)
+    return Checked(config, repository, confined, (note,) if note else ())
+
+
+async def choose_sandbox(config: Config, *, wanted: bool) -> tuple[bool, str]:
+    """Whether agents and commands get a sandbox, and what is to be said about it. Raises AutoDevError.
+
+    Without one nothing starts, unless a person gave up on it (``wanted`` is False: --no-sandbox) or the agent only
+    plays what was recorded.
+    """
+    if not wanted:
+        return False, ""
+    found = await asyncio.to_thread(probe.find, os.environ)
+    if not isinstance(found, probe.Problem):
+        return True, ""
+    if config.agent.kind in UNBOXED_KINDS:
+        return False, f"no sandbox is used ({found.what}): kind = {config.agent.kind!r} only plays its recordings"
+    raise AutoDevError(
+        f"there is no sandbox, so an agent would run with your own rights: {found.what}", mend=mend(found)
+    )
+
+
+def mend(problem: probe.Problem) -> str:
+    """What helps where there is no sandbox."""
+    said = problem.mend + ("" if problem.mend.endswith((".", "!")) or not problem.mend else ".")
+    return f"{said} Or add --no-sandbox: agents then run with your own rights.".strip()
+
+
+def vendor_of(config: Config) -> str | None:
+    """Whose models the configured agent asks for: anthropic | openai | gemini; None where that cannot be told."""
+    agent = config.agent
+    if agent.kind in _VENDOR_OF_KIND:
+        return _VENDOR_OF_KIND[agent.kind]
+    match = _VENDOR_OF_MODEL.match(agent.model.strip().lower()) if agent.model else None
+    return match.lastgroup if match else None
+
+
+def key_of(vendor: str) -> str:
+    """The name of a vendor's key."""
+    return f"{vendor.upper()}_API_KEY"
+
+
+def upstream_of(config: Config, vendor: str) -> str:
+    """Where the gateway sends a vendor's requests."""
+    if config.agent.kind == "chat" and config.agent.base_url:
+        return config.agent.base_url
+    return str(getattr(config.gateway, f"{vendor}_url"))
+
+
+def check_price(config: Config) -> None:
+    """The configured model has a price, without which nothing may be spent on it. Raises ConfigError."""
+    model = (config.agent.model or "").removesuffix("[1m]")
+    if not model or config.agent.kind == "replay" or (config.agent.kind == "claude-code" and model.isalpha()):
+        return  # "sonnet" is what Claude Code makes of it; the gateway sees the model's real name
+    try:
+        price_table(config.budget.prices, now).check(model)
+    except BudgetError as error:
+        raise ConfigError(error.what, where="agent.model", mend=error.mend) from None
+
+
+def check_key(config: Config, secrets: Secrets) -> None:
+    """The provider's key is there, where its own service is asked: one's own may need none. Raises AgentError."""
+    vendor = vendor_of(config)
+    if vendor is None or config.agent.mode == "subscription" or config.agent.kind in ("command", "replay"):
+        return
+    theirs = urlsplit(str(GatewayConfig.model_fields[f"{vendor}_url"].default)).hostname
+    if urlsplit(upstream_of(config, vendor)).hostname == theirs and not secrets(key_of(vendor)):
+        raise AgentError(
+            f"{key_of(vendor)} is not set, which kind = {config.agent.kind!r} needs",
+            where="agent.model" if config.agent.model else "agent.kind",
+            mend=f"Set it in the environment, or `keyring set auto-dev {key_of(vendor)}`.",
+        )
+
+
+def installed_agents() -> dict[str, str]:
+    """The coding agents that are on PATH: kind → program."""
+    found = {}
+    for kind, cli in CLIS.items():
+        with suppress(AgentError):
+            found[kind] = find_program(cli(), (), Path("/"), host_env())[0]
+    return found
+
+
+async def refuse_panic(place: Here, db: Database) -> None:
+    """Nothing starts while a panic stands. Raises AutoDevError."""
+    async with db.pool.connection() as conn:
+        panic = await panics.standing(conn, place.project_id)
+    if panic is not None:
+        raise still_panicking(panic)
 
 
 def check_paths(*paths: Path) -> None:
@@ -63,8 +174,12 @@ async def check_forge(config: Config, folder: Path) -> None:
 
 
 def check_policy(config: Config, root: Path) -> None:
-    """The parts of the configuration that name something outside of it: graph, gates, files to copy."""
+    """The parts of the configuration that name something outside of it: graph, gates, hosts, files to copy."""
+    from auto_dev.budget.gateway import Upstreams
+
     gates_for(config)
+    Rules.of(config.sandbox.allow_hosts)
+    Upstreams.of(config.gateway)
     if config.run.graph is not None:
         load_graph(config.run.graph, graph_version(config.run.graph))
     for name in config.setup.copy_files:

@@ -6,10 +6,13 @@ import signal
 from typing import Any
 
 from auto_dev.commands import output
-from auto_dev.commands.here import here
+from auto_dev.commands.here import Here, here
 from auto_dev.commands.launch import gone
 from auto_dev.daemon import instance
 from auto_dev.errors import AutoDevError, ExitCode
+from auto_dev.store import panics
+from auto_dev.store.database import Database
+from auto_dev.store.panics import Panic
 
 STOP_WAIT_S = 330.0
 
@@ -19,8 +22,11 @@ async def decide(decision: str, answer: str, text: str, *, as_json: bool) -> Exi
     place = await here(lenient=True)
     async with place.database() as db:
         row = await place.control(db).answer(decision, answer, text)
+        stuck = await panicking(place, db)
     running = instance.running(place.place.state)
     note = "its run goes on" if running else "its run goes on when the daemon is started again"
+    if stuck:
+        note = "its run goes on after `auto-dev release`"
     _done({"decision": decision, "answer": row["answer"], "story": row["story_id"]}, as_json,
           f"{row['story_id']}: answered {row['answer']!r}; {note}.")  # fmt: skip
     return ExitCode.DONE
@@ -61,9 +67,18 @@ async def retry(story: str, hint: str, *, as_json: bool) -> ExitCode:
     repository = await look(place.root, place.home, place.config)
     async with place.database() as db:
         run = await place.control(db).retry(story, place.config, repository.base_branch, hint)
+        stuck = await panicking(place, db)
     note = "" if instance.running(place.place.state) else " It starts with the daemon: `auto-dev start`."
+    if stuck:
+        note = " It starts after `auto-dev release`."
     _done({"story": story, "run": run}, as_json, f"{story} is queued again.{note}")
     return ExitCode.DONE
+
+
+async def panicking(place: Here, db: Database) -> Panic | None:
+    """The project's panic, or None."""
+    async with db.pool.connection() as conn:
+        return await panics.standing(conn, place.project_id)
 
 
 async def skip(story: str, reason: str, *, as_json: bool) -> ExitCode:

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from auto_dev import __version__
 from auto_dev import config as configuration
-from auto_dev.agents.registry import check_agent
+from auto_dev.agents.registry import CLIS, check_agent, detect
 from auto_dev.commands import output
-from auto_dev.commands.checks import check_forge, check_policy, check_remote
+from auto_dev.commands.checks import (
+    UNBOXED_KINDS,
+    VENDORS,
+    check_forge,
+    check_key,
+    check_policy,
+    check_price,
+    check_remote,
+    installed_agents,
+    key_of,
+    mend,
+    upstream_of,
+    vendor_of,
+)
 from auto_dev.config import Config
 from auto_dev.daemon.checkout import git_of, look, warnings_about
 from auto_dev.errors import AutoDevError, ExitCode
 from auto_dev.notify.registry import make_channels
 from auto_dev.place import DATABASE_URL, database_folder, state_home
+from auto_dev.sandbox import probe
 from auto_dev.secrets import secret
 from auto_dev.store.database import Database
 from auto_dev.text import line
@@ -26,6 +43,8 @@ from auto_dev.worktrees.repository import find_root
 
 DISK_NEEDED = 1024**3  # bytes
 MEMORY_WANTED = 4 * 1024**3
+CONNECT_S = 2.0
+TESTED = {"claude-code": "2.1", "opencode": "1.18", "gemini": "0.61", "qwen": "0.15", "aider": "0.86"}  # versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +64,6 @@ async def doctor(*, as_json: bool) -> ExitCode:
         await _git(),
         *await _project(),
         await _found("database", _database()),
-        _sandbox(),
     ]
     if as_json:
         output.emit_json({"findings": [asdict(finding) for finding in findings]})
@@ -73,9 +91,10 @@ async def _project() -> list[Finding]:
         config = configuration.load(root)
     except AutoDevError as error:
         return [Finding("configuration", "error", str(error))]
-    checks = {"repository": _repository, "configuration": _configuration, "agent": _agent, "forge": _forge,
-              "channels": _channels}  # fmt: skip
-    return [await _found(name, examine(root, config)) for name, examine in checks.items()]
+    checks = {"repository": _repository, "configuration": _configuration, "agent": _agent, "agents": _agents,
+              "key": _key, "price": _price, "forge": _forge, "channels": _channels}  # fmt: skip
+    found = [await _found(name, examine(root, config)) for name, examine in checks.items()]
+    return [*found, await _sandbox(config), *await _upstreams(config)]
 
 
 def _python() -> Finding:
@@ -95,8 +114,6 @@ def _machine() -> Finding:
 
 
 async def _git() -> Finding:
-    import asyncio
-
     path = shutil.which("git")
     if path is None:
         return Finding("git", "error", "git is not installed")
@@ -121,9 +138,21 @@ async def _configuration(root: Path, config: Config) -> str:
 
 
 async def _agent(root: Path, config: Config) -> str:
-    check_agent(config.agent, root, secret)
-    model = f", model {config.agent.model}" if config.agent.model else ""
-    return f"{config.agent.kind}{model}"
+    check_agent(config.agent, root, secret, config.sandbox.allow_hosts)
+    kind, model = config.agent.kind, f", model {config.agent.model}" if config.agent.model else ""
+    found = await detect(config.agent, root)
+    if found is None:
+        return f"{kind}{model}"
+    program, version = found
+    tested = f", tested with {TESTED[kind]}" if kind in TESTED else ""
+    said = f" {version or 'of an unknown version'}{tested}" if kind in CLIS else ""
+    return f"{kind}{said}: {program}{model}"
+
+
+async def _agents(_root: Path, _config: Config) -> str:
+    installed = installed_agents()
+    missing = ", ".join(kind for kind in CLIS if kind not in installed)
+    return f"installed: {', '.join(installed) or 'none'}" + (f"; not installed: {missing}" if missing else "")
 
 
 async def _forge(root: Path, config: Config) -> str:
@@ -145,5 +174,55 @@ async def _database() -> str:
     return f"PostgreSQL {row['version'] if row else '?'} ({'yours' if url else 'embedded'})"
 
 
-def _sandbox() -> Finding:
-    return Finding("sandbox", "warning", "this version has none: agents run with your rights (start with --no-sandbox)")
+async def _key(_root: Path, config: Config) -> str:
+    """Which keys there are, by name alone."""
+    check_key(config, secret)
+    if config.agent.mode == "subscription":
+        return 'mode = "subscription": the agent logs in by itself, and its cost is what it reports'
+    present = [key_of(vendor) for vendor in VENDORS if secret(key_of(vendor))]
+    return ", ".join(present) or "none: agents can ask no model of Anthropic, OpenAI or Google"
+
+
+async def _price(_root: Path, config: Config) -> str:
+    check_price(config)
+    if config.agent.model is None:
+        return "no model is configured: a request for one without a known price is refused"
+    return f"the price of {config.agent.model} is known"
+
+
+async def _sandbox(config: Config) -> Finding:
+    found = await asyncio.to_thread(probe.find, os.environ)
+    if isinstance(found, probe.Problem):
+        level = "warning" if config.agent.kind in UNBOXED_KINDS else "error"
+        return Finding("sandbox", level, f"{found.what}. {mend(found)}")
+    said = " ".join((f"bubblewrap {'.'.join(map(str, found.version))} works.", *(remarks := probe.remarks(found))))
+    return Finding("sandbox", "warning" if remarks else "ok", said)
+
+
+async def _upstreams(config: Config) -> list[Finding]:
+    """Whether the services that are asked can be reached: those of the agent's models, else all that have a key."""
+    if config.agent.kind in UNBOXED_KINDS:
+        return []
+    vendor = vendor_of(config)
+    asked = [vendor] if vendor else [one for one in VENDORS if secret(key_of(one))]
+    return list(await asyncio.gather(*(_upstream(upstream_of(config, one)) for one in asked)))
+
+
+async def _upstream(url: str) -> Finding:
+    """One TCP connection, to the service or to the proxy that leads there; nothing is sent."""
+    from auto_dev.budget.gateway.upstream import proxy_for
+
+    proxy = proxy_for(url)
+    parts = urlsplit(proxy or url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 443)
+    way = f" through the proxy {parts.hostname}" if proxy else ""
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except (OSError, TimeoutError) as error:
+        why = f"no answer in {CONNECT_S:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        return Finding("gateway", "warning", f"{url} cannot be reached{way} now: {why}")
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return Finding("gateway", "ok", f"{url} can be reached{way}")

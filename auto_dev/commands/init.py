@@ -5,17 +5,30 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from auto_dev.commands import output
+from auto_dev.commands.checks import installed_agents
 from auto_dev.config import FILE_NAME, parse
 from auto_dev.daemon.checkout import git_of
 from auto_dev.errors import AutoDevError, ExitCode
 from auto_dev.place import state_home
+from auto_dev.sandbox.hosts import PRESETS
 from auto_dev.worktrees.repository import find_root, inspect
 
 _GITHUB = re.compile(r"github\.com[:/]([A-Za-z0-9._-]+/[A-Za-z0-9._-]+?)(?:\.git)?/?$")
+# A file of the project → what its tools download from, as a preset of [sandbox] allow_hosts.
+_HOSTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "pypi": ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile", "uv.lock", "poetry.lock"),
+    "npm": ("package.json",),
+    "crates": ("Cargo.toml",),
+    "go": ("go.mod",),
+    "rubygems": ("Gemfile",),
+    "maven": ("pom.xml", "build.gradle", "build.gradle.kts"),
+}
+_KEY_HINT: Final = {"claude-code": "ANTHROPIC_API_KEY", "codex": "OPENAI_API_KEY", "gemini": "GEMINI_API_KEY"}
 _STORY_FOLDERS = ("stories", "plans", "docs/stories", "plans/stories", "work_orders", "backlog")
 
 
@@ -28,6 +41,7 @@ async def init(*, force: bool, as_json: bool) -> ExitCode:
         raise AutoDevError("it exists already", where=str(target), mend="Change it by hand, or use --force.")
     repository = await inspect(root, git=git)
     found = detect(root, repository.base_branch, repository.push.url if repository.push else None)
+    found["agent"] = installed_agent()
     text = compose(found)
     parse(text, FILE_NAME)  # what we write must be what we accept
     target.write_text(text, "utf-8")
@@ -51,6 +65,8 @@ def detect(root: Path, base_branch: str, remote_url: str | None) -> dict[str, An
         "commands": commands,
         "setup": setup,
         "repository": match[1] if match else "",
+        "hosts": [preset for preset, files in _HOSTS.items() if any((root / file).is_file() for file in files)],
+        "agent": "",
     }
 
 
@@ -100,6 +116,11 @@ def _python(root: Path) -> tuple[dict[str, str], str]:
     return commands, "uv sync --frozen" if uv else ""
 
 
+def installed_agent() -> str:
+    """The kind of the first coding agent that is on PATH; "" when there is none."""
+    return next(iter(installed_agents()), "")
+
+
 def compose(found: dict[str, Any]) -> str:
     """The file's text."""
     lines = [
@@ -108,10 +129,7 @@ def compose(found: dict[str, Any]) -> str:
         f"base_branch = {json.dumps(found['base_branch'])}",
         f"stories = {json.dumps(found['stories'])}" if found["stories"] else '# stories = "plans"',
         "",
-        "[agent]",
-        '# Any program that reads a brief on stdin, works in the current folder and leaves a report; or kind = "chat".',
-        'kind = "command"',
-        'command = ["./agent.sh"]',
+        *_agent_lines(found["agent"]),
         "",
         "[budget]                        # US dollars; nothing is sent that would cross a limit",
         "daily = 50",
@@ -127,6 +145,7 @@ def compose(found: dict[str, Any]) -> str:
         lines += ["[setup]                         # once per worktree", f"command = {json.dumps(found['setup'])}", ""]
     for name, command in found["commands"].items():
         lines += ["[[gates.command]]", f"name = {json.dumps(name)}", f"run = {json.dumps(command)}", ""]
+    lines += _sandbox_lines(found["hosts"])
     if found["repository"]:
         lines += ["[forge]", 'kind = "github"', f"repository = {json.dumps(found['repository'])}", ""]
     else:
@@ -136,3 +155,31 @@ def compose(found: dict[str, Any]) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _agent_lines(kind: str) -> list[str]:
+    if not kind:
+        return [
+            "[agent]",
+            "# Any program that reads a brief on stdin, works in the current folder and leaves a report; or a coding",
+            "# agent that is installed: claude-code, codex, opencode, gemini, aider, qwen.",
+            'kind = "command"',
+            'command = ["./agent.sh"]',
+        ]
+    lines = ["[agent]", f"kind = {json.dumps(kind)}".ljust(32) + "# it is installed here"]
+    lines.append('# model = "…"                   # default: the agent\'s own; its price must be known')
+    if key := _KEY_HINT.get(kind):
+        lines.append(f'# mode = "subscription"         # your own login in the place of {key}')
+    return lines
+
+
+def _sandbox_lines(hosts: list[str]) -> list[str]:
+    chosen = json.dumps(hosts)
+    return [
+        "[sandbox]",
+        "# Agents and commands run in a box: the worktree, no home, no network but the model and these hosts. A preset",
+        f"# names where a package manager downloads from: {', '.join(PRESETS)}.",
+        '# Other hosts are written "example.com", "*.example.com" or "localhost:8080".',
+        f"allow_hosts = {chosen}" if hosts else '# allow_hosts = ["pypi"]',
+        "",
+    ]

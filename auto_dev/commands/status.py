@@ -1,4 +1,4 @@
-"""``auto-dev status``, ``prs``, ``decide`` (listing), ``logs`` and ``summary``: what is, from the database."""
+"""``auto-dev status``, ``prs``, ``decide`` (listing) and ``logs``: what is, from the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import DictRow
 
@@ -17,6 +17,9 @@ from auto_dev.commands.here import Here, here
 from auto_dev.errors import ExitCode, UsageError
 from auto_dev.model import dollars, microusd, money
 from auto_dev.text import line
+
+if TYPE_CHECKING:
+    from auto_dev.store.panics import Panic
 
 REFRESH_S = 1.0
 _TAIL = 4000  # bytes of an agent's output that `logs` shows
@@ -47,6 +50,7 @@ def _nothing(place: Here) -> dict[str, Any]:
         "cost_today_usd": 0.0,
         "daily_budget_usd": place.config.budget.daily,
         "paused": False,
+        "panic": None,
         "daemon": None,
     }
 
@@ -56,7 +60,7 @@ async def gather(place: Here, db: Any) -> dict[str, Any]:
     from auto_dev.budget.ledger import Ledger
     from auto_dev.budget.limits import BudgetLimits
     from auto_dev.daemon import instance
-    from auto_dev.store import backlog, decisions
+    from auto_dev.store import backlog, decisions, panics
     from auto_dev.store.events import QUERIES
 
     ledger = Ledger(db.pool, place.project_id, lambda: datetime.now(UTC))
@@ -75,8 +79,16 @@ async def gather(place: Here, db: Any) -> dict[str, Any]:
         "cost_today_usd": dollars(overview.day.cost_microusd),
         "daily_budget_usd": dollars(overview.day.cap_microusd),
         "paused": bool(project and project["paused"]),
+        "panic": panic_facts(panics.of(project)),
         "daemon": {"pid": alive.pid, "uptime_s": round(uptime, 1)} if alive else None,
     }
+
+
+def panic_facts(panic: Panic | None) -> dict[str, str] | None:
+    """The ``panic`` of ``status --json``."""
+    if panic is None:
+        return None
+    return {"since": panic.since.isoformat(timespec="seconds"), "reason": panic.reason, "by": panic.by}
 
 
 def story_facts(row: Mapping[str, Any], costs: Mapping[str, int]) -> dict[str, Any]:
@@ -122,6 +134,9 @@ def _print(facts: Mapping[str, Any], as_json: bool) -> None:
         output.emit_json(facts)
         return
     stories = facts["stories"]
+    if panic := facts["panic"]:
+        output.say(f"PANIC since {panic['since']}, by {panic['by']}: {panic['reason']}")
+        output.say("Nothing runs and nothing starts: `auto-dev release` lets the work go on.\n")
     if not stories:
         output.say("No stories yet. Begin with `auto-dev start DIR`.")
     rows = [
@@ -145,7 +160,7 @@ def _print(facts: Mapping[str, Any], as_json: bool) -> None:
     spent, cap = microusd(facts["cost_today_usd"]), microusd(facts["daily_budget_usd"])
     daemon = facts["daemon"]
     state = f"daemon runs (PID {daemon['pid']})" if daemon else "no daemon runs"
-    paused = ", paused" if facts["paused"] else ""
+    paused = (", panic" if facts["panic"] else "") + (", paused" if facts["paused"] else "")
     output.say(f"{state}{paused} · today {money(spent)} of {money(cap)}")
 
 

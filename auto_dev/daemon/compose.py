@@ -7,12 +7,15 @@ import logging
 import os
 import secrets as random
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from auto_dev import config as configuration
 from auto_dev.agents.registry import make_agent
+from auto_dev.budget.gateway import Gateway
 from auto_dev.budget.ledger import Ledger
 from auto_dev.budget.prices import price_table
 from auto_dev.config import Config
@@ -27,8 +30,11 @@ from auto_dev.notify.outbox import Deliverer
 from auto_dev.notify.registry import make_channels
 from auto_dev.place import DATABASE_URL, database_folder
 from auto_dev.processes import boot_id
-from auto_dev.secrets import secret
+from auto_dev.sandbox.base import Sandbox, SandboxError, Unconfined
+from auto_dev.sandbox.probe import Problem, find
+from auto_dev.secrets import secret, shield
 from auto_dev.store.database import Database
+from auto_dev.worktrees.boxed import agent_git as boxed_git
 from auto_dev.worktrees.mirror import Mirror
 from auto_dev.worktrees.repository import UserRepository
 from auto_dev.worktrees.worktree import Worktrees
@@ -64,9 +70,26 @@ async def check(settings: Settings) -> Checked:
     return Checked(config, repository, token)
 
 
+def sandbox_for(settings: Settings) -> Sandbox:
+    """The sandbox of this machine, or none where the owner asked for none. Raises SandboxError when there is none."""
+    if not settings.sandbox:
+        return Unconfined()
+    found = find(os.environ)
+    if isinstance(found, Problem):
+        raise SandboxError(found.what, mend=found.mend)
+    return found
+
+
+def short_folder() -> str:
+    """Where unix sockets can lie: a path of 108 bytes is all that they have."""
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    return given if given and len(given) < 40 and os.access(given, os.W_OK) else "/tmp"  # noqa: S108 (in a folder of its own)
+
+
 @asynccontextmanager
 async def daemon(settings: Settings, daemon_id: str) -> AsyncIterator[Daemon]:
     """A daemon, ready to ``serve``; everything it uses is closed afterwards."""
+    shield()
     checked = await check(settings)
     config, place = checked.config, settings.place
     async with AsyncExitStack() as stack:
@@ -80,6 +103,9 @@ async def daemon(settings: Settings, daemon_id: str) -> AsyncIterator[Daemon]:
             stack.push_async_callback(channel.close)
         forge = make_forge(config.forge, checked.token, place.pulls, clock=now)
         stack.push_async_callback(forge.close)
+        sandbox = sandbox_for(settings)
+        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="auto-dev-", dir=short_folder())))
+        gateway = await stack.enter_async_context(Gateway(secret, now))
         repository = checked.repository
         push = replace(repository.push, token=checked.token) if repository.push else None
         mirror = Mirror(place.state, repository, git_of(settings.state_home))
@@ -93,8 +119,15 @@ async def daemon(settings: Settings, daemon_id: str) -> AsyncIterator[Daemon]:
             db=db,
             repository=RepositoryFacts(repository.base_branch, push),
             mirror=mirror,
-            worktrees=Worktrees(mirror, place.worktrees),
+            worktrees=Worktrees(
+                mirror,
+                place.worktrees,
+                agent_git=boxed_git(sandbox, mirror.git, place.state / "boxes") if sandbox.confines else None,
+            ),
             ledger=Ledger(db.pool, settings.project_id, now),
+            gateway=gateway,
+            sandbox=sandbox,
+            sockets=sockets,
             forge=forge,
             make_agent=lambda policy: make_agent(policy.agent, secret),
             prices=lambda policy: price_table(policy.budget.prices, now),

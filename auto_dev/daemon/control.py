@@ -4,17 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from psycopg.errors import DeadlockDetected
 from psycopg.rows import DictRow
 
 from auto_dev.config import Config
 from auto_dev.daemon.scheduler import OPERATOR, start_run
-from auto_dev.errors import UsageError
+from auto_dev.errors import AutoDevError, UsageError
 from auto_dev.model import ACTIVE_RUN, FileStatus, RunStatus
 from auto_dev.notify import facts, outbox
-from auto_dev.store import backlog, decisions, leases, runs
+from auto_dev.store import backlog, decisions, leases, panics, runs
 from auto_dev.store.database import Database
 from auto_dev.store.events import QUERIES, Connection, emit, wake
+from auto_dev.store.panics import Panic
+
+NO_REASON: Final = "no reason was given"
+_TRIES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Panicked:
+    """What a call of ``panic`` came to. ``new``: no panic stood before. ``stopped``: the stories it paused now."""
+
+    panic: Panic
+    new: bool
+    stopped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a call of ``release`` came to. ``panic``: the one that stood, None for none. ``held``: by a pause, still."""
+
+    panic: Panic | None
+    resumed: tuple[str, ...] = ()
+    held: bool = False
+
+
+def still_panicking(panic: Panic) -> AutoDevError:
+    """The refusal of what a panic does not allow."""
+    return AutoDevError(
+        f"a panic holds this project since {panic.since:%Y-%m-%d %H:%M} UTC, by {panic.by}: {panic.reason}",
+        mend="`auto-dev release` lets its work go on.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +87,12 @@ class Control:
             await wake(conn, self.project)
 
     async def resume(self) -> list[str]:
-        """Go on: the project, and every paused run. Returns the runs."""
+        """Go on: the project, and every paused run. Returns the runs. Raises AutoDevError while a panic stands."""
         resumed = []
         async with self.db.transaction() as conn:
+            await conn.execute(QUERIES["lock_project"], {"project": self.project})
+            if (panic := await panics.standing(conn, self.project)) is not None:
+                raise still_panicking(panic)
             await conn.execute(QUERIES["set_paused"], {"project": self.project, "paused": False, "reason": ""})
             cursor = await conn.execute(QUERIES["paused_runs"], {"project": self.project})
             for row in await cursor.fetchall():
@@ -67,14 +102,84 @@ class Control:
             await wake(conn, self.project)
         return resumed
 
-    async def resume_paused(self, cause: str) -> list[str]:
-        """Let the runs go on that were paused for ``cause`` ("budget"). Returns the runs."""
+    async def panic(self, reason: str = "", *, run: str | None = None, anomaly: str = "") -> Panicked:
+        """Block all work at once, pause every run and take its story from its owner; may be called again.
+
+        ``run`` and ``anomaly``: the run that caused it, and how. Ending the process trees is the daemon's part, which
+        this wakes, or else the caller's (``panics.trees``). Raises AutoDevError for an unknown project.
+        """
+        async with self.db.transaction() as conn:
+            panic, new = await panics.declare(conn, self.project, reason.strip() or NO_REASON, self.by)
+            if panic is None:
+                raise AutoDevError("nothing was ever started here", mend="Begin with `auto-dev start DIR`.")
+            if new:
+                await self._tell_of(conn, panic, run, anomaly)
+            await wake(conn, self.project)
+        for left in reversed(range(_TRIES)):
+            try:
+                async with self.db.transaction() as conn:
+                    stopped = await panics.stop_runs(conn, self.project, panic)
+                    await wake(conn, self.project)
+                break
+            except DeadlockDetected:  # with a run that was just being claimed or ended; nothing is claimed any more
+                if not left:
+                    raise
+        return Panicked(panic, new, tuple(row["story_id"] for row in stopped))
+
+    async def _tell_of(self, conn: Connection, panic: Panic, run: str | None, anomaly: str) -> None:
+        row = await runs.get(conn, run) if run else None
+        story = row["story_id"] if row else None
+        await emit(
+            conn, self.project, "PROJECT_PANIC", story=story, run=run, by=panic.by, via=self.via, reason=panic.reason,
+            anomaly=anomaly,
+        )  # fmt: skip
+        fact = facts.panic(reason=panic.reason, by=panic.by, since=panic.since.isoformat())
+        await outbox.enqueue(conn, project_id=self.project, channels=self.channels, **fact.row())
+
+    async def release(self) -> Released:
+        """Let work begin again; what the panic paused goes on, unless the project is paused besides."""
+        async with self.db.transaction() as conn:
+            former = await panics.lift(conn, self.project)
+            if former is None:
+                return Released(None)
+            row = await (await conn.execute(QUERIES["get_project"], {"project": self.project})).fetchone()
+            held = bool(row and row["paused"])
+            resumed = [] if held else await self._go_on(conn)
+            if held:
+                await self._hold(conn)
+            await emit(
+                conn, self.project, "PROJECT_RELEASED", by=self.by, via=self.via, since=former.since.isoformat(),
+                reason=former.reason,
+            )  # fmt: skip
+            await wake(conn, self.project)
+        return Released(former, tuple(resumed), held)
+
+    async def _go_on(self, conn: Connection) -> list[str]:
+        """Give a job to what a panic paused, and to what was answered or tried again meanwhile and got none."""
+        resumed = []
+        for row in await (await conn.execute(QUERIES["queued_runs"], {"project": self.project})).fetchall():
+            await runs.defer(conn, self.project, row["id"], runs.RESUMED)
+        for row in await self._panicked(conn):
+            await runs.requeue(conn, self.project, row["id"], [RunStatus.PAUSED])
+            resumed.append(row["id"])
+        return resumed
+
+    async def _hold(self, conn: Connection) -> None:
+        for row in await self._panicked(conn):
+            await conn.execute(QUERIES["held_for"], {"run": row["id"], "reason": OPERATOR})
+
+    async def _panicked(self, conn: Connection) -> list[DictRow]:
+        cursor = await conn.execute(QUERIES["paused_runs"], {"project": self.project})
+        return [row for row in await cursor.fetchall() if str(row["reason"]).startswith(panics.PREFIX)]
+
+    async def resume_paused(self, cause: str, story: str | None = None) -> list[str]:
+        """Let the runs go on that were paused for ``cause`` ("budget"): all, or one story's. Returns the runs."""
         resumed = []
         async with self.db.transaction() as conn:
             await conn.execute(QUERIES["lock_project"], {"project": self.project})
             cursor = await conn.execute(QUERIES["paused_runs"], {"project": self.project})
             for row in await cursor.fetchall():
-                if str(row["reason"]).startswith(cause):
+                if str(row["reason"]).startswith(cause) and story in (None, row["story_id"]):
                     await runs.requeue(conn, self.project, row["id"], [RunStatus.PAUSED])
                     resumed.append(row["id"])
             await wake(conn, self.project)

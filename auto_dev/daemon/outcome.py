@@ -11,13 +11,18 @@ from auto_dev.store.events import QUERIES, Connection
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Counts of what matters for the end of ``--once``. ``startable``: stories that would start if a slot were free."""
+    """Counts of what matters for the end of ``--once``.
+
+    ``startable``: stories that would start if a slot were free. ``held``: stories that were ordered and that neither a
+    question nor the budget keeps from going on, but a pause, the schedule or a panic.
+    """
 
     busy: int = 1
     startable: int = 0
     decisions: int = 0
     budget: int = 0
     failures: int = 0
+    held: int = 0
     delayed: int = 0
     broken: str = ""
 
@@ -28,33 +33,41 @@ class Outlook:
 
 
 def exit_code(outlook: Outlook) -> ExitCode:
-    """3 when decisions are open, else 4 when the budget stopped something, else 1 for failures, else 0."""
+    """3 when decisions are open, else 4 when the budget stopped something, else 1, else 0.
+
+    1 for failures, and for what is held up: a script that reads 0 may rely on all being done.
+    """
     if outlook.broken:
         return ExitCode.ERROR
     if outlook.decisions:
         return ExitCode.WAITS
     if outlook.budget:
         return ExitCode.BUDGET
-    return ExitCode.ERROR if outlook.failures else ExitCode.DONE
+    return ExitCode.ERROR if outlook.failures or outlook.held else ExitCode.DONE
 
 
 async def outlook(conn: Connection, project: str, idle_reason: str) -> Outlook:
     """The state of the project's stories, as facts. ``idle_reason``: why the dispatcher starts nothing, or ""."""
     rows = [row for row in await backlog.rows(conn, project) if row["present"] or row["run_id"]]
     statuses = [row["status"] for row in rows]
+    asked = await (await conn.execute(QUERIES["open_decisions"], {"project": project})).fetchall()
     paused = [row for row in rows if row["status"] == "paused"]
     over_budget = sum(1 for row in paused if str(row["reason"]).startswith("budget"))
     # Rate limits and the like resume by themselves soon; a budget or a schedule may take all night.
     delayed = sum(
         1 for row in paused if row["resume_at"] is not None and not str(row["reason"]).startswith(("budget", "outside"))
     )
-    startable = statuses.count("queued") - sum(1 for row in rows if row["run_status"] == "queued")
-    open_decisions = await (await conn.execute(QUERIES["open_decisions"], {"project": project})).fetchall()
+    queued = sum(1 for row in rows if row["run_status"] == "queued")
+    startable = statuses.count("queued") - queued
+    held = len(paused) - over_budget - delayed
+    if idle_reason == "panic":  # nothing is claimed and nothing resumes
+        held, queued, delayed = held + queued + delayed, 0, 0
     return Outlook(
-        busy=statuses.count("running") + sum(1 for row in rows if row["run_status"] == "queued"),
+        busy=statuses.count("running") + queued,
         startable=0 if idle_reason else startable,
-        decisions=len(open_decisions),
+        decisions=len(asked),
         budget=over_budget + (startable if idle_reason == "budget" else 0),
         failures=statuses.count("failed") + statuses.count("invalid"),
+        held=held + (startable if idle_reason not in ("", "budget") else 0),
         delayed=delayed,
     )

@@ -16,7 +16,7 @@ from auto_dev.config import Config, in_window, parse_window
 from auto_dev.daemon.graphs import graph_version
 from auto_dev.model import RunStatus, Trigger
 from auto_dev.nodes.context import Services
-from auto_dev.store import backlog, runs
+from auto_dev.store import backlog, panics, runs
 from auto_dev.store.events import QUERIES, Connection, emit
 from auto_dev.stories.model import Story
 
@@ -125,6 +125,8 @@ class Scheduler:
         services = self._services
         project, config = services.place.id, self._config()
         row = await (await conn.execute(QUERIES["get_project"], {"project": project})).fetchone()
+        if panics.of(row) is not None:
+            return Idle("panic")
         if row is None or row["paused"]:
             return Idle("paused")
         if window_opens(config, services.clock()) is not None:

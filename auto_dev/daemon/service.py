@@ -12,6 +12,7 @@ from typing import Any
 import procrastinate
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 
 from auto_dev import __version__
 from auto_dev import config as configuration
@@ -19,6 +20,7 @@ from auto_dev.budget.limits import BudgetLimits
 from auto_dev.config import Config
 from auto_dev.daemon import digest
 from auto_dev.daemon.checkout import read_stories
+from auto_dev.daemon.control import Control
 from auto_dev.daemon.outcome import Outlook, exit_code, outlook
 from auto_dev.daemon.runner import Runner
 from auto_dev.daemon.scheduler import OPERATOR, STOPPED, Idle, Scheduler, window_opens
@@ -29,7 +31,7 @@ from auto_dev.model import RunStatus
 from auto_dev.nodes.context import RunPausedError, Services
 from auto_dev.notify.outbox import Deliverer
 from auto_dev.processes import sweep
-from auto_dev.store import backlog, leases, runs
+from auto_dev.store import backlog, leases, panics, runs
 from auto_dev.store.events import QUERIES, emit
 from auto_dev.store.saver import prune_finished
 from auto_dev.stories.fingerprint import fingerprint
@@ -64,12 +66,15 @@ class Daemon:
         self.runner = Runner(services, self._stop.is_set, lambda: self.config.run.max_parallel)
         self.scheduler = Scheduler(services, lambda: self.config, lambda: list(self.runner.in_hand))
         self._project_paused = False
+        self._panic = ""  # why everything is stopped, until a person releases it
         self._finished = False
         self._last_digest = ""
         self._idle = Idle()
         self._outlook = Outlook()
         services.interruption = self._interruption
         services.dispatch = self.scheduler.dispatch
+        services.others = self._has_others
+        services.panic = self._panic_over
 
     def stop(self, *, now: bool = False) -> None:
         """Ask to end: runs complete the node they are in. With ``now`` (or asked twice) they are cut off."""
@@ -229,6 +234,8 @@ class Daemon:
         async with services.db.transaction() as conn:
             row = await (await conn.execute(QUERIES["get_project"], {"project": project})).fetchone()
             self._project_paused = bool(row and row["paused"])
+        await self._heed_panic(row)
+        async with services.db.transaction() as conn:
             await self._drop_taken_away(conn)
             cursor = await conn.execute(QUERIES["due_runs"], {"project": project, "now": services.clock()})
             for due in await cursor.fetchall():
@@ -238,6 +245,32 @@ class Daemon:
         if self.settings.once and not self.runner.in_hand and self._outlook.finished and not self._stop.is_set():
             self._finished = True
             self.stop()
+
+    def _has_others(self, run_id: str) -> bool:
+        """Whether other stories are worked on or could start."""
+        return bool(self._outlook.startable) or any(run != run_id for run in self.runner.in_hand)
+
+    async def _panic_over(self, reason: str, run: str, anomaly: str) -> None:
+        """A run's spending is beyond all measure: everything stops until a person releases it."""
+        control = Control(self.services.db, self.settings.project_id, "auto-dev", "daemon", self.services.channels)
+        await control.panic(reason, run=run, anomaly=anomaly)
+
+    async def _heed_panic(self, row: DictRow | None) -> None:
+        """Panic: no request goes out, every tree is ended now, nothing goes on until a person releases it."""
+        services, panic = self.services, panics.of(row)
+        if panic is None:
+            if self._panic:
+                services.gateway.release()
+            self._panic = ""
+            return
+        if not self._panic:
+            log.error("panic: everything is stopped", extra={"action": "panic", "why": panic.reason})
+        self._panic = panic.line
+        services.gateway.halt(panic.reason)
+        if self.runner.in_hand:
+            await end_tasks(*self.runner.in_hand.values(), again_s=CANCEL_AGAIN_S)
+            async with services.db.transaction() as conn:
+                await panics.stop_runs(conn, self.settings.project_id, panic)
 
     async def _drop_taken_away(self, conn: AsyncConnection[Any]) -> None:
         """Cut off runs that a person ended, or whose lease is somebody else's by now."""
@@ -311,6 +344,8 @@ class Daemon:
         """Whether a run must stop before its next node."""
         if self._stop.is_set():
             return RunPausedError(STOPPED)
+        if self._panic:
+            return RunPausedError(self._panic)
         if self._project_paused:
             return RunPausedError(OPERATOR)
         opens = window_opens(self.config, self.services.clock())

@@ -5,40 +5,37 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from auto_dev.agents.environment import agent_env
 from auto_dev.config import CommandGate
 from auto_dev.gates.base import CommandOutcome
 from auto_dev.gates.failures import parse_failures
 from auto_dev.nodes.context import RunContext
-from auto_dev.processes import run_tree
+from auto_dev.nodes.workplace import checkout_rooms, provision_checkout, workplace
 from auto_dev.text import clean
 
 TAIL = 6_000  # characters of output kept as evidence
 _PARSED = 2_000_000  # bytes of output looked at for names of failed tests
 
 
-async def run_command(
-    context: RunContext, gate: CommandGate, folder: Path, env: Mapping[str, str], label: str
-) -> CommandOutcome:
-    """Run one command in ``folder`` as a shell line; its output goes to the run's folder, capped."""
+async def run_command(context: RunContext, gate: CommandGate, bench: Prepared, label: str) -> CommandOutcome:
+    """Run one command as a shell line, in the sandbox; its output goes to the run's folder, capped."""
     output = context.path(f"{label}-{gate.name}.log")
     recorder = ProcessRecorder(context)
     began = time.monotonic()
-    finished = await run_tree(
-        ["/bin/sh", "-c", gate.run],
-        cwd=folder,
-        env=agent_env(os.environ, {**env, "CI": "1"}),
-        output=output,
-        timeout_s=gate.timeout_minutes * 60,
-        on_start=recorder.started,
-    )
+    async with workplace(context, checkout_rooms(context, bench.folder, bench.room)) as place:
+        finished = await place.run_tree(
+            ["/bin/sh", "-c", gate.run],
+            cwd=bench.folder,
+            env={**place.env, **bench.env, "CI": "1"},
+            output=output,
+            timeout_s=gate.timeout_minutes * 60,
+            on_start=recorder.started,
+        )
     await recorder.done()
     text = await asyncio.to_thread(_read_end, output)
     return CommandOutcome(
@@ -46,7 +43,7 @@ async def run_command(
         exit_code=finished.exit_code if finished.signal is None else None,
         timed_out=finished.stopped == "timeout",
         tail=clean(text[-TAIL:]),
-        failures=parse_failures(clean(text), root=str(folder)),
+        failures=parse_failures(clean(text), root=str(bench.folder)),
         duration_s=round(time.monotonic() - began, 3),
         output_path=output,
     )
@@ -81,6 +78,15 @@ class ProcessRecorder:
             await self.ended(pid, started)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A clean checkout that is ready for commands. ``room`` holds their home, temp and cache."""
+
+    folder: Path
+    room: Path
+    env: Mapping[str, str]
+
+
 class CommandBench:
     """Runs commands in clean checkouts: one per commit, made when first needed, prepared like the worktree."""
 
@@ -88,7 +94,7 @@ class CommandBench:
         self._context = context
         self._label = label
         self._stack = AsyncExitStack()
-        self._folders: dict[str, tuple[Path, Mapping[str, str]]] = {}
+        self._prepared: dict[str, Prepared] = {}
 
     async def __aenter__(self) -> CommandBench:
         return self
@@ -98,12 +104,14 @@ class CommandBench:
 
     async def run(self, gate: CommandGate, sha: str) -> CommandOutcome:
         """The outcome of ``gate`` on the commit ``sha``."""
-        if sha not in self._folders:
+        if sha not in self._prepared:
             context = self._context
             folder = await self._stack.enter_async_context(context.services.worktrees.clean_checkout(sha))
-            self._folders[sha] = folder, await context.provision_checkout(folder, self._label)
-        folder, env = self._folders[sha]
-        return await run_command(self._context, gate, folder, env, self._label)
+            # Beside the checkout, new with it and deleted with it: what a former round cached cannot sway this one.
+            room = folder.parent / ".room"
+            env = await provision_checkout(context, folder, room, self._label)
+            self._prepared[sha] = Prepared(folder, room, env)
+        return await run_command(self._context, gate, self._prepared[sha], self._label)
 
 
 async def baseline_outcomes(context: RunContext, sha: str) -> tuple[CommandOutcome, ...]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,8 +13,8 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from auto_dev.agents.base import AgentRunner, Meter
-from auto_dev.agents.environment import agent_env
+from auto_dev.agents.base import AgentRunner
+from auto_dev.budget.gateway import Gateway
 from auto_dev.budget.ledger import Ledger
 from auto_dev.budget.limits import Alert, BudgetLimits
 from auto_dev.budget.meter import RunMeter
@@ -27,14 +26,12 @@ from auto_dev.nodes.state import StoryState
 from auto_dev.notify import outbox
 from auto_dev.notify.facts import Fact, budget_alert
 from auto_dev.place import ProjectPlace
+from auto_dev.sandbox.base import Sandbox
 from auto_dev.store import leases
 from auto_dev.store.database import Database
 from auto_dev.store.events import QUERIES, Connection, emit
 from auto_dev.stories.model import Story
-from auto_dev.text import line
-from auto_dev.worktrees import provision
 from auto_dev.worktrees.mirror import BaseTip, Mirror
-from auto_dev.worktrees.site import Worktree
 from auto_dev.worktrees.transport import Remote
 from auto_dev.worktrees.worktree import Worktrees
 
@@ -55,6 +52,14 @@ class RunPausedError(AutoDevError):
         self.cause = cause
 
 
+class AnomalyError(AutoDevError):
+    """The run spends in a way that is not usual, and a person should look. ``kind`` is what the answer may waive."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
 class RunEndedError(AutoDevError):
     """A person ended the run while it was working."""
 
@@ -72,6 +77,16 @@ async def _no_dispatch(conn: Connection) -> object:
     return conn
 
 
+async def _no_panic(reason: str, run: str, anomaly: str) -> None:
+    """Replaced by the daemon's control."""
+    raise AutoDevError(f"a run outside a daemon stopped: {reason}", where=f"{run}, {anomaly}")
+
+
+def _alone(run: str) -> bool:
+    """A run outside a daemon has no others beside it."""
+    return not run
+
+
 @dataclass(slots=True)
 class Services:
     """What all runs of a daemon share."""
@@ -82,6 +97,9 @@ class Services:
     mirror: Mirror
     worktrees: Worktrees
     ledger: Ledger
+    gateway: Gateway
+    sandbox: Sandbox
+    sockets: Path  # a folder with a short path, for unix sockets
     forge: Forge
     make_agent: Callable[[Config], AgentRunner]
     prices: Callable[[Config], PriceTable]
@@ -93,6 +111,8 @@ class Services:
     dependencies: str  # "stacked" or "merged"
     interruption: Callable[[], RunPausedError | None] = lambda: None
     dispatch: Callable[[Connection], Awaitable[object]] = _no_dispatch
+    panic: Callable[[str, str, str], Awaitable[object]] = _no_panic  # reason, run, kind of anomaly
+    others: Callable[[str], bool] = _alone  # whether stories beside this run are worked on or could start
     locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     tips: dict[str, tuple[datetime, BaseTip]] = field(default_factory=dict)
 
@@ -156,14 +176,15 @@ class RunContext:
         """The limits of the policy that governs this run."""
         return BudgetLimits.of(self.policy)
 
-    def meter(self) -> Meter:
+    def meter(self) -> RunMeter:
         """Reserves and books this run's model requests."""
         services = self.services
         return RunMeter(
-            services.ledger, self.run_id, self.story.id, self.limits(), services.prices(self.policy), self._alert
+            services.ledger, self.run_id, self.story.id, self.limits(), services.prices(self.policy), self.alert
         )
 
-    async def _alert(self, conn: Connection, alert: Alert) -> None:
+    async def alert(self, conn: Connection, alert: Alert) -> None:
+        """Tell the channels that a limit comes near, in the transaction that brought it there."""
         window = alert.window
         await self.services.tell(
             conn,
@@ -175,36 +196,6 @@ class RunContext:
             ),
         )
         await emit(conn, self.project, "BUDGET_ALERT", story=self.story.id, run=self.run_id, text=alert.line)
-
-    async def provision(self, worktree: Worktree) -> Mapping[str, str]:
-        """Make the worktree usable (copied files, ports, setup command); returns what children's environment needs.
-
-        Raises AutoDevError with the end of its output when the setup command fails.
-        """
-        made = await provision.provision(
-            self.services.worktrees,
-            worktree,
-            self.policy.setup,
-            self.agent_dir,
-            env=agent_env(os.environ, {}),
-            on_start=self.record,
-        )
-        require_setup(made, self.policy.setup.command)
-        return made.env
-
-    async def provision_checkout(self, folder: Path, label: str) -> Mapping[str, str]:
-        """The same for a clean checkout that commands judge."""
-        made = await provision.provision_checkout(
-            self.services.place.root,
-            folder,
-            self.policy.setup,
-            self.agent_dir,
-            env=agent_env(os.environ, {}),
-            label=label,
-            on_start=self.record,
-        )
-        require_setup(made, self.policy.setup.command)
-        return made.env
 
     async def record(self, pid: int, started: int) -> None:
         """Write a process tree of this run down."""
@@ -218,7 +209,20 @@ class RunContext:
     @property
     def agent_dir(self) -> Path:
         """The folder that this run's agent may write to, beside its worktree (report, temp, cache)."""
-        folder = self.run_dir / "agent"
+        return self._folder("agent")
+
+    @property
+    def home(self) -> Path:
+        """The home folder of this run's agent, kept from turn to turn."""
+        return self._folder("home")
+
+    @property
+    def briefs(self) -> Path:
+        """Where the agent reads its briefs; only the host writes there."""
+        return self._folder("briefs")
+
+    def _folder(self, name: str) -> Path:
+        folder = self.run_dir / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -235,22 +239,6 @@ class RunContext:
             return json.loads(self.path(name).read_text("utf-8"))
         except FileNotFoundError:
             return None
-
-
-def require_setup(made: provision.Provisioned, command: str | None) -> None:
-    """Raise AutoDevError when the setup command of a folder failed, with the end of what it said."""
-    if made.ok:
-        return
-    with made.log.open("rb") as file:
-        file.seek(max(file.seek(0, 2) - 2000, 0))
-        end = file.read().decode("utf-8", "replace")
-    finished = made.setup
-    how = finished.stopped or f"exit status {finished.exit_code}" if finished else ""
-    raise AutoDevError(
-        f"the setup command failed ({how}): {line(end, 600)}",
-        where=f"[setup] command = {command!r}",
-        mend=f"Its whole output is in {made.log}.",
-    )
 
 
 def run_context(services: Services, row: DictRow, lease: leases.Lease) -> RunContext:

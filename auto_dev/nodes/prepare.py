@@ -9,6 +9,7 @@ from auto_dev.model import PullState
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.problem import ABANDON, SKIP, open_question
 from auto_dev.nodes.state import PROCEED, StoryState
+from auto_dev.nodes.workplace import provision_worktree
 from auto_dev.store import decisions
 from auto_dev.store.events import QUERIES
 
@@ -39,7 +40,7 @@ async def prepare(state: StoryState, context: RunContext) -> StoryState:
                 {"run": context.run_id, "base_sha": base_sha, "base_branch": start.base_branch},
             )
     worktree = await services.worktrees.create(context.story.id, context.run_id, base_sha, context.branch)
-    await context.provision(worktree)
+    await provision_worktree(context, worktree)
     return {"route": PROCEED, "base_sha": base_sha, "round": 0, "repairs": 0, "seen": {}, "waived": {}}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from auto_dev.errors import AutoDevError
-from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.context import AnomalyError, RunContext
 from auto_dev.nodes.state import ASK, StoryState
 from auto_dev.notify import facts
 from auto_dev.store import decisions
@@ -56,5 +56,27 @@ async def ask_about(state: StoryState, context: RunContext, node: str, error: Au
             why=". ".join(part for part in (error.where, error.mend) if part),
             options=(RETRY, SKIP, ABANDON),
             evidence=evidence,
+        ),
+    )
+
+
+async def ask_about_anomaly(state: StoryState, context: RunContext, node: str, error: AnomalyError) -> StoryState:
+    """Something in the spending is not usual: only this run waits, and going on waives it for the rest of the run."""
+    go_on = {
+        "id": "go_on", "label": "Go on, this is all right", "action": "retry", "recommended": False,
+        "wants_text": False, "data": {"waives": error.kind},
+    }  # fmt: skip
+    stop = {**ABANDON, "label": "Stop and keep the work", "recommended": True}
+    return await open_question(
+        state,
+        context,
+        node,
+        decisions.Question(
+            key=f"anomaly:{error.kind}:{node}:{state.get('questions', 0)}",
+            kind="anomaly",
+            question=f"{context.story.id} spends in an unusual way: {error.what.rstrip('.')}. Go on?",
+            why="The limits hold all the same; the run was stopped so that you can look at what it does.",
+            options=(go_on, stop, SKIP),
+            evidence=({"title": "what was seen", "excerpt": error.what},),
         ),
     )

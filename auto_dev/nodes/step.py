@@ -10,8 +10,8 @@ from langgraph.runtime import Runtime
 from auto_dev.budget.limits import BudgetExceededError
 from auto_dev.errors import AutoDevError, StaleLeaseError
 from auto_dev.model import Phase
-from auto_dev.nodes.context import Node, RunContext, RunEndedError, RunPausedError
-from auto_dev.nodes.problem import ask_about
+from auto_dev.nodes.context import AnomalyError, Node, RunContext, RunEndedError, RunPausedError
+from auto_dev.nodes.problem import ask_about, ask_about_anomaly
 from auto_dev.nodes.state import StoryState
 from auto_dev.notify.facts import budget_cause
 from auto_dev.store import runs
@@ -52,6 +52,8 @@ def step(name: str, phase: Phase, progress: int, node: Node, *, spends: bool = F
             raise over_budget(error) from error
         except (RunPausedError, RunEndedError, StaleLeaseError):
             raise
+        except AnomalyError as error:
+            return dict(await ask_about_anomaly(state, context, name, error))
         except AutoDevError as error:
             about = {"action": "node_problem", "run": context.run_id, "node": name, "why": str(error)}
             log.warning("%s stopped in step %s", context.story.id, name, extra=about)

@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-import os
 import shutil
-import time
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from auto_dev.agents.base import AgentResult, AgentTask, Endpoint, Outcome, Progress
+from auto_dev.agents.base import (
+    AgentResult,
+    AgentRunner,
+    AgentTask,
+    Endpoint,
+    Outcome,
+    Progress,
+    Turn,
+    upstream_of,
+)
 from auto_dev.agents.brief import compose_brief
-from auto_dev.agents.environment import agent_env
-from auto_dev.errors import AgentError
+from auto_dev.budget.anomaly import RunWatch
+from auto_dev.budget.gateway import Grant, Stop, Upstreams
+from auto_dev.errors import AgentError, AutoDevError
 from auto_dev.model import Phase
 from auto_dev.nodes.commands import ProcessRecorder
-from auto_dev.nodes.context import RunContext, RunPausedError
-from auto_dev.processes import run_tree
+from auto_dev.nodes.context import AnomalyError, RunContext, RunPausedError
+from auto_dev.nodes.spending import Reports, watch_of
+from auto_dev.nodes.workplace import (
+    GATEWAY_PORT,
+    Workplace,
+    new_socket,
+    provision_worktree,
+    workplace,
+    worktree_rooms,
+)
 from auto_dev.report import Report, read_report
 from auto_dev.store.events import QUERIES, emit
+from auto_dev.tasks import end_tasks
 from auto_dev.worktrees.site import Worktree
 
 log = logging.getLogger(__name__)
 
 _RULE_FILES = ("AGENTS.md", "CLAUDE.md", "CONTRIBUTING.md")
 _RULES_LIMIT = 12_000  # characters
+_GRACE_S: Final = 4.0  # for an agent whose request was refused: to say so and end by itself
+_END_AGAIN_S: Final = 10.0
+_REFUSAL: Final = {"claude-code": 402}  # 400 stops the other agents at once; Claude Code tries that six times
 
 
 async def agent_turn(
@@ -34,14 +57,22 @@ async def agent_turn(
 ) -> AgentResult:
     """Let the agent work once. Raises RunPausedError for budget and rate limits, AgentError when it cannot run."""
     recorder = ProcessRecorder(context)
-    task = await _task(context, worktree, phase, round_number, extra, recorder)
-    async with context.write() as conn:
-        await conn.execute(QUERIES["agent_started"], {"run": context.run_id})
-        await emit(
-            conn, context.project, "AGENT_STARTED", story=context.story.id, run=context.run_id,
-            agent=context.policy.agent.kind, phase=phase, round=round_number,
-        )  # fmt: skip
-    result = await _watch(context, task)
+    provisioned = await provision_worktree(context, worktree)
+    config = context.policy.agent
+    runner = context.services.make_agent(context.policy)
+    turn = Turn(context.story.id, phase, round_number, config, context.services.place.root)
+    async with (
+        upstream_of(runner, turn) as urls,
+        _connected(context, worktree, replace(Upstreams.of(context.policy.gateway), **urls)) as connected,
+    ):
+        task = _task(context, worktree, turn, extra, provisioned, connected, recorder)
+        async with context.write() as conn:
+            await conn.execute(QUERIES["agent_started"], {"run": context.run_id})
+            await emit(
+                conn, context.project, "AGENT_STARTED", story=context.story.id, run=context.run_id,
+                agent=config.kind, phase=phase, round=round_number,
+            )  # fmt: skip
+        result = await _watch(context, runner, task, connected)
     await recorder.done()
     facts = {"outcome": result.outcome, "detail": result.detail, "exit": result.exit_code}
     context.save(f"turn-{phase}-{round_number}.json", facts)
@@ -50,14 +81,50 @@ async def agent_turn(
             conn, context.project, "AGENT_ENDED", story=context.story.id, run=context.run_id,
             outcome=result.outcome, detail=result.detail, phase=phase,
         )  # fmt: skip
-    _raise_for(result)
+    await _raise_for(context, result, connected)
     return result
 
 
-async def _task(
-    context: RunContext, worktree: Worktree, phase: Phase, round_number: int, extra: str, recorder: ProcessRecorder
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An agent's place and its way to the models."""
+
+    place: Workplace
+    grant: Grant
+    endpoint: Endpoint
+    watch: RunWatch
+
+
+@asynccontextmanager
+async def _connected(context: RunContext, worktree: Worktree, upstreams: Upstreams) -> AsyncIterator[Connected]:
+    """A grant of the gateway and a place to work. At the end the token is worth nothing and all requests are booked."""
+    services, policy = context.services, context.policy
+    refusal = _REFUSAL.get(policy.agent.kind, 400)
+    watch = await watch_of(context)
+    async with services.gateway.grant(
+        context.run_id, context.meter(), upstreams, refusal=refusal, watch=watch
+    ) as grant:
+        socket = None
+        if services.sandbox.confines:
+            socket = new_socket(services.sockets)
+            await grant.listen(socket)
+        url = f"http://127.0.0.1:{GATEWAY_PORT}" if socket else services.gateway.url
+        endpoint = Endpoint(url, services.gateway.url, grant.token)
+        async with workplace(context, worktree_rooms(context, worktree), socket) as place:
+            yield Connected(place, grant, endpoint, watch)
+
+
+def _task(
+    context: RunContext,
+    worktree: Worktree,
+    turn: Turn,
+    extra: str,
+    provisioned: Mapping[str, str],
+    connected: Connected,
+    recorder: ProcessRecorder,
 ) -> AgentTask:
-    """The turn's task: brief and report path in the agent's folder, environment by allowlist, meter of this run."""
+    """The turn's task: its brief to read, its report to write, its environment by allowlist."""
+    phase, round_number, config = turn.phase, turn.round, turn.config
     name = f"{phase}-{round_number}"
     findings = context.load(f"findings-{round_number - 1}.json") if round_number else None
     brief = compose_brief(
@@ -69,7 +136,7 @@ async def _task(
         hint=context.hint,
         context=extra,
     )
-    brief_path = context.agent_dir / f"brief-{name}.md"
+    brief_path = context.briefs / f"{name}.md"
     report_path = context.agent_dir / f"report-{name}.json"
     brief_path.write_text(brief, "utf-8")
     _clear(report_path)
@@ -80,6 +147,7 @@ async def _task(
         "AUTO_DEV_BRIEF": str(brief_path),
         "AUTO_DEV_REPORT": str(report_path),
     }
+    models = endpoint_env(connected.endpoint) if config.mode == "api" else {}
     return AgentTask(
         run_id=context.run_id,
         story_id=context.story.id,
@@ -91,43 +159,103 @@ async def _task(
         brief_path=brief_path,
         report_path=report_path,
         log_path=context.path(f"agent-{name}.log"),
-        env=agent_env(os.environ, {**named, **await context.provision(worktree)}),
-        config=context.policy.agent,
-        meter=context.meter(),
+        env={**connected.place.env, **models, **named, **provisioned},
+        config=config,
         processes=recorder,
         project_root=context.services.place.root,
-        endpoint=Endpoint("", "", ""),
-        run_tree=run_tree,
-        home=context.agent_dir / "home",
-        last_turn=time.monotonic,
+        endpoint=connected.endpoint,
+        run_tree=connected.place.run_tree,
+        home=context.home,
+        last_turn=lambda: connected.grant.last_turn,
+        confined=context.services.sandbox.confines,
     )
 
 
-async def _watch(context: RunContext, task: AgentTask) -> AgentResult:
-    runner = context.services.make_agent(context.policy)
-    activity = context.path("activity.jsonl")
-    result: AgentResult | None = None
-    # Closed at once when the loop is left by an error: the agent's tree must not wait for the garbage collector.
-    with activity.open("a", encoding="utf-8") as file:
+async def _watch(context: RunContext, runner: AgentRunner, task: AgentTask, connected: Connected) -> AgentResult:
+    """Listen to the agent until it ends, or until its run must stop: then it has a short grace, and is ended."""
+    grant = connected.grant
+    working = asyncio.create_task(_listen(context, runner, task, connected), name=f"agent of {task.run_id}")
+    stopping = asyncio.create_task(grant.stopped(), name=f"stop of {task.run_id}")
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            grace = 0.0 if stopping.result().kind == "halted" else _GRACE_S
+            await asyncio.wait({working}, timeout=grace)
+        if working.done():
+            return working.result()
+        stop = stopping.result()
+        return AgentResult(_STOPPED[stop.kind], stop.detail, resets_at=stop.resets_at)
+    finally:
+        # The agent's tree is gone when this has returned, not when the garbage collector comes by.
+        await end_tasks(working, stopping, again_s=_END_AGAIN_S)
+
+
+async def _listen(context: RunContext, runner: AgentRunner, task: AgentTask, connected: Connected) -> AgentResult:
+    """Write down what the agent tells, book what it reports of requests that nobody metered; its result."""
+    reports = Reports(context, connected.watch) if task.config.mode == "subscription" else None
+    with context.path("activity.jsonl").open("a", encoding="utf-8") as file:
         async with aclosing(runner.run(task)) as events:
             async for event in events:
+                if isinstance(event, AgentResult):
+                    return event
                 if isinstance(event, Progress):
                     file.write(json.dumps({"kind": event.kind, "text": event.text}, ensure_ascii=False) + "\n")
                     file.flush()
-                elif isinstance(event, AgentResult):
-                    result = event
-    if result is None:
-        raise AgentError("the agent ended without a result", where=runner.name)
-    return result
+                elif reports is not None:
+                    await reports.book(event)
+    raise AgentError("the agent ended without a result", where=runner.name)
 
 
-def _raise_for(result: AgentResult) -> None:
+_STOPPED: Final[Mapping[str, Outcome]] = {
+    "budget": Outcome.OVER_BUDGET,
+    "rate_limit": Outcome.RATE_LIMITED,
+    "refused": Outcome.UNAVAILABLE,
+    "anomaly": Outcome.OVER_BUDGET,
+    "halted": Outcome.OVER_BUDGET,
+}
+
+
+async def _raise_for(context: RunContext, result: AgentResult, connected: Connected) -> None:
+    """What the gateway saw counts before what the agent said of it."""
+    found, stop = connected.watch.found, connected.grant.stop
+    if found is not None:
+        if found.panic:
+            await context.services.panic(found.reason, context.run_id, found.kind)
+            raise RunPausedError(f"panic: {found.reason}")
+        raise AnomalyError(found.kind, found.reason)
+    if stop is not None:
+        raise _stopped(stop)
     if result.outcome is Outcome.OVER_BUDGET:
         raise RunPausedError(f"budget: {result.detail}", result.resets_at, cause="budget")
     if result.outcome is Outcome.RATE_LIMITED:
         raise RunPausedError(f"rate limit: {result.detail}", result.resets_at)
     if result.outcome is Outcome.UNAVAILABLE:
         raise AgentError(result.detail or "the agent cannot be started")
+
+
+def _stopped(stop: Stop) -> AutoDevError:
+    if stop.kind == "budget":
+        return RunPausedError(f"budget: {stop.detail}", stop.resets_at, cause=stop.cause or "budget")
+    if stop.kind == "rate_limit":
+        return RunPausedError(f"rate limit: {stop.detail}", stop.resets_at)
+    if stop.kind == "halted":
+        return RunPausedError(f"panic: {stop.detail}")
+    return AgentError(stop.detail)
+
+
+def endpoint_env(endpoint: Endpoint) -> dict[str, str]:
+    """What points every SDK and agent that goes by the environment at the gateway, with the turn's token."""
+    return {
+        "ANTHROPIC_BASE_URL": endpoint.url,
+        "ANTHROPIC_API_KEY": endpoint.token,
+        "OPENAI_BASE_URL": f"{endpoint.url}/v1",
+        "OPENAI_API_BASE": f"{endpoint.url}/v1",
+        "OPENAI_API_KEY": endpoint.token,
+        "GOOGLE_GEMINI_BASE_URL": endpoint.url,
+        "GEMINI_API_KEY": endpoint.token,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
 
 
 def report_of(context: RunContext, phase: Phase, round_number: int) -> tuple[Report | None, str]:

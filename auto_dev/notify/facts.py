@@ -203,6 +203,22 @@ def project_paused(*, reason: str, since: str) -> Fact:
     return _fact(f"project_paused:{since}", "alert", message, urgent=True)
 
 
+def panic(*, reason: str, by: str, since: str) -> Fact:
+    """Everything was ended at once, and nothing begins again by itself. ``since`` tells one panic from the next."""
+    message = Message(
+        headline="Panic: everything is stopped",
+        tone="bad",
+        paragraphs=(
+            reason or "no reason was recorded",
+            "Every agent is ended and no model request is sent until somebody releases it. The work so far is kept.",
+        ),
+        details=(("By", by),),
+        path="/",
+        commands=(("see what was stopped", "auto-dev status"), ("let it go on", "auto-dev release")),
+    )
+    return _fact(f"panic:{since}", "alert", message, urgent=True)
+
+
 def daily_summary(summary: Summary, *, key: str) -> Fact:
     """A summary: once per ``key``, which is ``Slot.key`` for the daily one and anything new for one sent by hand."""
     return Fact(key, "summary", to_payload(summary))

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from auto_dev.processes import RunTree
+from auto_dev.errors import AutoDevError
+from auto_dev.processes import RunTree, run_tree
+
+
+class SandboxError(AutoDevError):
+    """A box cannot be made, or must not be made as it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +43,13 @@ class Sandbox(Protocol):
     def enter(self, box: Box) -> RunTree:
         """``run_tree`` whose processes live in ``box``."""
         ...
+
+
+class Unconfined:
+    """No sandbox: every process has the user's own rights. Only for who asked for it (``--no-sandbox``)."""
+
+    confines = False
+
+    def enter(self, box: Box) -> RunTree:
+        del box
+        return run_tree

@@ -28,6 +28,62 @@ SELECT id FROM projects WHERE id = %(project)s FOR NO KEY UPDATE
 -- name: set_paused
 UPDATE projects SET paused = %(paused)s, paused_reason = %(reason)s WHERE id = %(project)s
 
+-- name: declare_panic
+-- The first panic stands; no row when one does already.
+UPDATE projects SET panicked_at = now(), panic_reason = %(reason)s, panicked_by = %(by)s
+ WHERE id = %(project)s AND panicked_at IS NULL
+RETURNING *
+
+-- name: lift_panic
+UPDATE projects SET panicked_at = NULL, panic_reason = '', panicked_by = '' WHERE id = %(project)s
+
+-- name: revoke_active_leases
+-- Takes every story that is worked on from its owner. Before the runs, as everybody who holds both locks them.
+WITH locked AS MATERIALIZED (
+    SELECT l.story_id FROM leases l
+     WHERE l.project_id = %(project)s
+       AND EXISTS (SELECT 1 FROM runs r WHERE r.project_id = l.project_id AND r.story_id = l.story_id
+                      AND r.status IN ('queued', 'running'))
+     ORDER BY l.story_id FOR UPDATE)
+UPDATE leases l SET owner = NULL, epoch = l.epoch + 1, expires_at = now()
+  FROM locked WHERE l.project_id = %(project)s AND l.story_id = locked.story_id
+
+-- name: panic_runs
+UPDATE runs SET status = 'paused', reason = %(reason)s, resume_at = NULL
+ WHERE project_id = %(project)s AND status IN ('queued', 'running')
+RETURNING id, story_id
+
+-- name: held_for
+-- Says of a paused run what else holds it, without moving it.
+UPDATE runs SET reason = %(reason)s WHERE id = %(run)s AND status = 'paused'
+
+-- name: queued_runs
+SELECT id FROM runs WHERE project_id = %(project)s AND status = 'queued' ORDER BY id FOR UPDATE
+
+-- name: recorded_trees
+-- Process trees of this project on this boot of this machine, whoever started them.
+SELECT p.pid, p.started FROM processes p
+ WHERE p.boot_id = %(boot)s
+   AND (EXISTS (SELECT 1 FROM runs r WHERE r.id = p.run_id AND r.project_id = %(project)s)
+        OR EXISTS (SELECT 1 FROM daemons d WHERE d.id = p.daemon_id AND d.project_id = %(project)s))
+ ORDER BY p.pid
+
+-- name: waived_anomalies
+-- What a person let pass for one run: by an answer, or by releasing the panic that it caused.
+SELECT o ->> 'waives' AS kind
+  FROM decisions d, jsonb_array_elements(d.options) AS option (value), LATERAL (SELECT option.value -> 'data' AS o) AS data
+ WHERE d.run_id = %(run)s AND d.kind = 'anomaly' AND d.answer = option.value ->> 'id' AND o ->> 'waives' <> ''
+UNION
+SELECT e.data ->> 'anomaly' FROM events e
+ WHERE e.project_id = %(project)s AND e.kind = 'PROJECT_PANIC' AND e.run_id = %(run)s AND e.data ->> 'anomaly' <> ''
+   AND EXISTS (SELECT 1 FROM events l WHERE l.project_id = e.project_id AND l.kind = 'PROJECT_RELEASED' AND l.id > e.id)
+
+-- name: own_windows
+-- The budget windows of stories and runs, those that cost most first.
+SELECT scope, key, cap_microusd, spent_microusd, reserved_microusd, overrun_microusd, alerted_at FROM budget_windows
+ WHERE project_id = %(project)s AND scope IN ('story', 'run')
+ ORDER BY scope, spent_microusd + overrun_microusd DESC, key
+
 -- name: start_daemon
 INSERT INTO daemons (id, project_id, host, pid, version) VALUES (%(daemon)s, %(project)s, %(host)s, %(pid)s, %(version)s)
 
@@ -119,6 +175,7 @@ UPDATE stories SET skipped_at = NULL, skip_reason = '' WHERE project_id = %(proj
 SELECT s.id FROM stories s
  WHERE s.project_id = %(project)s AND s.present AND s.file_status = 'ready' AND s.problem = '' AND s.skipped_at IS NULL
    AND s.ordered_at IS NOT NULL AND s.dependencies_left = 0
+   AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.id = s.project_id AND p.panicked_at IS NOT NULL)
    AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.project_id = s.project_id AND r.story_id = s.id
                       AND (r.status <> 'aborted' OR r.created_at >= s.ordered_at))
    AND NOT EXISTS (SELECT 1 FROM pull_requests p WHERE p.project_id = s.project_id AND p.story_id = s.id
@@ -182,13 +239,14 @@ UPDATE runs SET status = 'paused', reason = %(reason)s, resume_at = %(resume_at)
  WHERE id = %(run)s AND status IN ('running', 'queued')
 
 -- name: due_runs
--- Paused runs whose time has come.
+-- Paused runs whose time has come; none while a panic stands.
 SELECT id FROM runs
  WHERE project_id = %(project)s AND status = 'paused' AND resume_at <= %(now)s
+   AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.id = %(project)s AND p.panicked_at IS NOT NULL)
  ORDER BY id FOR UPDATE SKIP LOCKED
 
 -- name: paused_runs
-SELECT id, reason FROM runs WHERE project_id = %(project)s AND status = 'paused' ORDER BY id FOR UPDATE
+SELECT id, story_id, reason FROM runs WHERE project_id = %(project)s AND status = 'paused' ORDER BY id FOR UPDATE
 
 -- name: count_active
 SELECT count(*) FILTER (WHERE status = 'running') AS running, count(*) FILTER (WHERE status = 'queued') AS queued,
@@ -207,18 +265,22 @@ SELECT r.id, r.story_id FROM runs r
  ORDER BY r.id FOR UPDATE OF r SKIP LOCKED
 
 -- name: jobless_runs
--- Queued runs without a job that a worker could still take.
+-- Queued runs without a job that a worker could still take; none while a panic stands, for it would come to nothing.
 SELECT r.id FROM runs r
  WHERE r.project_id = %(project)s AND r.status = 'queued'
+   AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.id = r.project_id AND p.panicked_at IS NOT NULL)
    AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs j
                     WHERE j.queue_name = %(queue)s AND j.status = 'todo' AND j.args ->> 'run_id' = r.id)
    AND NOT (r.id = ANY (%(in_hand)s))
  ORDER BY r.id FOR UPDATE OF r SKIP LOCKED
 
 -- name: claim_lease
--- A free, expired or dead owner's lease gets a new owner and a new epoch.
+-- A free, expired or dead owner's lease gets a new owner and a new epoch; none while a panic stands. The project's row
+-- is held until the claim's commit: a panic comes before it, and is seen, or after it, and finds the run running.
+WITH project AS MATERIALIZED (SELECT panicked_at FROM projects WHERE id = %(project)s FOR SHARE)
 INSERT INTO leases AS l (project_id, story_id, owner, epoch, expires_at)
-VALUES (%(project)s, %(story)s, %(daemon)s, 1, now() + make_interval(secs => %(ttl)s))
+SELECT %(project)s, %(story)s, %(daemon)s, 1, now() + make_interval(secs => %(ttl)s)
+ WHERE NOT EXISTS (SELECT 1 FROM project WHERE panicked_at IS NOT NULL)
 ON CONFLICT (project_id, story_id) DO UPDATE
    SET owner = excluded.owner, epoch = l.epoch + 1, expires_at = excluded.expires_at
  WHERE l.owner IS NULL OR l.owner = excluded.owner OR l.expires_at < now()

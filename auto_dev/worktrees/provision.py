@@ -10,11 +10,10 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from auto_dev.config import SetupConfig
 from auto_dev.errors import ConfigError, GitError
-from auto_dev.processes import Finished, OnStart, run_tree
+from auto_dev.processes import Finished, OnStart, RunTree, run_tree
 from auto_dev.worktrees import parse
 from auto_dev.worktrees.folders import is_plain_folder, locked, read_small, write_atomically
 from auto_dev.worktrees.git import GitAt
@@ -24,21 +23,6 @@ from auto_dev.worktrees.worktree import Worktrees
 
 PORTS = ".ports.json"
 _SHELL = "/bin/sh"
-
-
-class RunTree(Protocol):
-    """``auto_dev.processes.run_tree``, or the same inside a sandbox."""
-
-    async def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: Path,
-        env: Mapping[str, str],
-        output: Path,
-        timeout_s: float,
-        on_start: OnStart | None = None,
-    ) -> Finished: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +47,25 @@ async def provision(
     worktrees: Worktrees,
     worktree: Worktree,
     setup: SetupConfig,
-    run_dir: Path,
+    room: Path,
     *,
+    logs: Path,
     env: Mapping[str, str],
     run: RunTree = run_tree,
     on_start: OnStart | None = None,
 ) -> Provisioned:
     """Make ``worktree`` ready. Repeating it keeps files and ports, and runs the setup command only until it succeeded.
 
-    ``env`` is the environment by allowlist that children get. Raises ConfigError (``[setup]`` does not fit), GitError.
+    ``room`` is a folder that the worktree's children may write (temp and cache lie there), ``logs`` one that only the
+    host writes. ``env`` is the environment by allowlist that children get. Raises ConfigError (``[setup]`` does not
+    fit), GitError.
     """
     copied = await copy_files(worktrees, worktree, setup.copy_files)
     ports = await claim_ports(worktrees.folder, worktree.story_id, setup.ports)
-    added = environment(run_dir, ports)
+    added = environment(room, ports)
     for name in ("TMPDIR", "XDG_CACHE_HOME"):
         Path(added[name]).mkdir(parents=True, exist_ok=True)
-    log, done = run_dir / "setup.log", run_dir / "setup.done"
+    log, done = logs / "setup.log", logs / "setup.done"
     finished = None
     if setup.command and read_small(done) != setup.command.encode():
         finished = await run(
@@ -98,8 +85,9 @@ async def provision_checkout(
     root: Path,
     folder: Path,
     setup: SetupConfig,
-    run_dir: Path,
+    room: Path,
     *,
+    logs: Path,
     env: Mapping[str, str],
     label: str,
     run: RunTree = run_tree,
@@ -113,10 +101,10 @@ async def provision_checkout(
     for name in copied:
         for source, relative in _sources(root, name):
             _copy(source, folder, relative)
-    added = environment(run_dir, ())
+    added = environment(room, ())
     for name in ("TMPDIR", "XDG_CACHE_HOME"):
         Path(added[name]).mkdir(parents=True, exist_ok=True)
-    log, finished = run_dir / f"setup-{label}.log", None
+    log, finished = logs / f"setup-{label}.log", None
     if setup.command:
         finished = await run(
             [_SHELL, "-c", setup.command],
@@ -129,11 +117,11 @@ async def provision_checkout(
     return Provisioned(added, (), tuple(copied), finished, log)
 
 
-def environment(run_dir: Path, ports: Sequence[int]) -> dict[str, str]:
+def environment(room: Path, ports: Sequence[int]) -> dict[str, str]:
     """The variables of a worktree's children: its ports, its temp and its cache folder. Pure."""
-    tmp = str(run_dir / "tmp")
+    tmp = str(room / "tmp")
     named = {f"AUTO_DEV_PORT_{number}": str(port) for number, port in enumerate(ports, start=1)}
-    return {"TMPDIR": tmp, "TMP": tmp, "TEMP": tmp, "XDG_CACHE_HOME": str(run_dir / "cache"), **named}
+    return {"TMPDIR": tmp, "TMP": tmp, "TEMP": tmp, "XDG_CACHE_HOME": str(room / "cache"), **named}
 
 
 async def copy_files(worktrees: Worktrees, worktree: Worktree, names: Sequence[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ ONCE = (*START, "--once")
 STORIES: dict[str, list[str]] = {"A-1": [], "A-2": ["A-1"], "UNSURE-1": []}
 
 ANYWHERE = {  # what these print as JSON, at its first level; a daemon or a history is not needed
-    "status": {"stories", "decisions", "cost_today_usd", "daily_budget_usd", "paused", "daemon"},
+    "status": {"stories", "decisions", "cost_today_usd", "daily_budget_usd", "paused", "panic", "daemon"},
     "decide": {"decisions"},
     "prs": {"pull_requests"},
     "logs": {"events", "files"},
@@ -43,6 +44,8 @@ WITH_HISTORY = {
     "budget raise day --to 60 --yes": {"scope", "key", "limit_usd", "resumed"},
     "pause": {"paused"},
     "resume": {"paused", "resumed"},
+    "panic": {"panic", "new", "stopped", "ended", "left"},
+    "release": {"released", "panic", "resumed"},
 }
 STORY = {"id", "title", "status", "reason", "phase", "progress", "pr", "branch", "cost_usd", "triggered_by"}
 STARTED = {"ordered", "ready", "estimate_usd", "pid", "exit_code", "status"}
@@ -268,9 +271,16 @@ def test_what_is_held_up_is_said(make_world: Any) -> None:
     assert broke.stdout.splitlines()[-1] == "Ended: 1 not started (the budget is reached)."
     assert world.call("pause").returncode == 0
     paused = world.call(*ONCE)
+    assert paused.returncode == 1  # a script that reads 0 may rely on all being done
     assert "`auto-dev resume` goes on" in paused.stdout.splitlines()[-1]
     assert paused.stderr.startswith("auto-dev: warning: the project is paused")
     assert world.call("resume").stdout.startswith("Resumed; 0 paused runs go on.")
+    hour = datetime.now(UTC).hour
+    outside = world.call(*ONCE, "--schedule", f"{(hour + 3) % 24:02}:00-{(hour + 4) % 24:02}:00")
+    assert (outside.returncode, outside.stderr) == (1, "")
+    assert outside.stdout.splitlines()[-1].startswith("Ended: 1 not started (outside the schedule ")
     done = world.call(*ONCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "Ended: 1 in review."
+    assert world.call("pause").returncode == 0
+    assert world.call(*ONCE).returncode == 0  # nothing is held up: all was done before

@@ -36,17 +36,6 @@ SECRETS = (
 )  # fmt: skip
 
 
-class NoMeter:
-    async def reserve(self, model: str, input_tokens: int, max_output_tokens: int) -> str:
-        raise AssertionError("a command's requests are not metered here")
-
-    async def settle(self, reservation: str, usage: object) -> int:
-        raise AssertionError
-
-    async def release(self, reservation: str) -> None:
-        raise AssertionError
-
-
 class Trees:
     def __init__(self) -> None:
         self.now: set[tuple[int, int]] = set()
@@ -93,7 +82,6 @@ def make(tmp_path: Path) -> Make:
             log_path=run / "agent.log",
             env=agent_env(os.environ, extra),
             config=AgentConfig(**({"kind": "command", "command": ["./agent.sh"]} | config)),
-            meter=NoMeter(),
             processes=Trees(),
             project_root=project,
             endpoint=Endpoint("", "", ""),
@@ -203,9 +191,18 @@ async def test_output_alone_is_no_progress(make: Make) -> None:
     before = set(descendants(os.getpid()))
     task = make("#!/bin/sh\nwhile :; do echo thinking; sleep 0.05; done\n", stuck_minutes=1 / 60)
     result, progress = await run(task)
-    assert (result.outcome, result.detail) == (Outcome.STUCK, "nothing changed in the worktree for 0.0166667 minutes")
+    assert (result.outcome, result.detail) == (
+        Outcome.STUCK,
+        "nothing changed in the worktree and no model answered for 0.0166667 minutes",
+    )
     assert sum(p.text == "thinking" for p in progress) <= 40, "output is shown now and then"
     assert set(descendants(os.getpid())) == before
+
+
+async def test_a_model_that_answers_is_progress(make: Make) -> None:
+    task = make("#!/bin/sh\nsleep 2.5\n", stuck_minutes=1 / 60)
+    result, _ = await run(replace(task, last_turn=time.monotonic))
+    assert result.outcome is Outcome.FINISHED
 
 
 async def test_an_agent_that_changes_files_is_not_stuck(make: Make) -> None:

@@ -68,9 +68,9 @@ async def spend(ledger: Ledger, client: int, limits: BudgetLimits, seed: int) ->
             continue
         await asyncio.sleep(chance.random() * 0.002)
         if chance.random() < 0.1:
-            await ledger.release(taken)
+            await ledger.release(taken.id)
         else:
-            await ledger.settle(taken, None if chance.random() < 0.1 else chance.randint(0, amount))
+            await ledger.settle(taken.id, None if chance.random() < 0.1 else chance.randint(0, amount))
 
 
 async def together(clients: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -139,7 +139,7 @@ CHILD = """
         for n in itertools.count():
             taken = await ledger.acquire(f"child-{number}", f"S{number % 8}", "m", 100 + n % 7, limits)
             if n % 3:
-                await ledger.settle(taken, 50)
+                await ledger.settle(taken.id, 50)
 
     async def main(url, folder):
         async with Database.open(url, Path(folder)) as db:
@@ -215,7 +215,7 @@ async def test_clients_of_windows_that_do_not_exist_yet_do_not_wait_for_each_oth
                     await ledger.enter(run, story, replace(limits, story=10**9 + chance.randint(0, 5)))
                 case _:
                     taken = await ledger.reserve(run, story, "m", 10, limits)
-                    await ledger.settle(taken, 5)
+                    await ledger.settle(taken.id, 5)
                     await ledger.reconcile([run])
 
     await together(client(number) for number in range(32))
@@ -243,18 +243,20 @@ class Model:
                 held += amount if state == "open" else 0
         return cost, held
 
-    def fits(self, story: int, amount: int) -> bool:
+    def room(self, story: int) -> int:
         scopes = (
             (self.used(day=self.day), self.raised.get(self.day, self.limits.day)),
             (self.used(), self.limits.week),
             (self.used(story=story), self.limits.story),
         )
-        return all(cost + held + amount <= limit for (cost, held), limit in scopes)
+        return min(limit - cost - held for (cost, held), limit in scopes)
 
 
 actions = st.lists(
     st.one_of(
         st.tuples(st.just("reserve"), st.integers(0, 2), st.integers(1, 60)),
+        st.tuples(st.just("take"), st.integers(0, 2), st.integers(1, 60)),
+        st.tuples(st.just("book"), st.integers(0, 2), st.integers(0, 60)),
         st.tuples(st.just("settle"), st.integers(0, 11), st.none() | st.integers(0, 80)),
         st.tuples(st.just("release"), st.integers(0, 11), st.none()),
         st.tuples(st.just("tomorrow"), st.none(), st.none()),
@@ -270,18 +272,36 @@ class Play:
 
     def __init__(self, db: Database) -> None:
         self.model = Model(BudgetLimits(day=100, week=220, story=130))
-        self.ledger = Ledger(db.pool, uuid4().hex, lambda: NOON + timedelta(days=self.model.day))
+        self.db = db
+        self.project = uuid4().hex
+        self.ledger = Ledger(db.pool, self.project, lambda: NOON + timedelta(days=self.model.day))
         self.ids: list[str] = []
 
-    async def reserve(self, story: int, amount: int) -> None:
-        fits = self.model.fits(story, amount)
+    async def reserve(self, story: int, amount: int, least: int | None = None) -> None:
+        room = self.model.room(story)
         try:
-            self.ids.append(await self.ledger.reserve(f"r{story}", f"s{story}", "m", amount, self.model.limits))
+            taken = await self.ledger.reserve(
+                f"r{story}", f"s{story}", "m", amount, self.model.limits, least_microusd=least
+            )
         except BudgetExceededError:
-            assert not fits
+            assert room < (amount if least is None else least)
         else:
-            assert fits
-            self.model.booked.append(("open", self.model.day, story, amount, 0))
+            assert taken.amount_microusd == (amount if least is None else min(amount, room)) <= room
+            self.ids.append(taken.id)
+            self.model.booked.append(("open", self.model.day, story, taken.amount_microusd, 0))
+
+    async def take(self, story: int, amount: int) -> None:
+        await self.reserve(story, amount, least=min(amount, 20))
+
+    async def book(self, story: int, cost: int) -> None:
+        for _ in range(2):
+            await self.ledger.book(f"r{story}", f"s{story}", "m", cost, self.model.limits, booking=str(len(self.ids)))
+        row = await self.db.fetch_one(
+            "SELECT id FROM reservations WHERE project_id = %s AND id <> ALL (%s)", [self.project, self.ids]
+        )
+        assert row is not None
+        self.ids.append(row["id"])
+        self.model.booked.append(("settled", self.model.day, story, cost, cost))
 
     async def settle(self, index: int, cost: int | None) -> None:
         if index >= len(self.ids):
@@ -336,7 +356,8 @@ async def test_every_sequence_of_calls_does_what_a_simple_model_does(
 ) -> None:
     play = Play(db)
     calls: dict[str, Callable[..., Awaitable[None]]] = {
-        "reserve": play.reserve, "settle": play.settle, "release": play.release, "tomorrow": play.tomorrow,
+        "reserve": play.reserve, "take": play.take, "book": play.book, "settle": play.settle, "release": play.release,
+        "tomorrow": play.tomorrow,
         "raise": play.raise_, "reconcile": play.reconcile,
     }  # fmt: skip
     for name, first, second in sequence:

@@ -14,7 +14,8 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from auto_dev.agents.base import Meter, Usage
+from auto_dev.agents.base import Usage
+from auto_dev.budget.batch import QUERIES, Op
 from auto_dev.budget.ledger import Alert, BudgetExceededError, BudgetLimits, Ledger
 from auto_dev.budget.limits import MAX_MICROUSD
 from auto_dev.budget.meter import RunMeter
@@ -78,7 +79,7 @@ async def sums_agree_in_the_end(db: Database) -> Any:
 
 
 async def reserve(ledger: Ledger, amount: int, limits: BudgetLimits = LIMITS, story: str = "A", run: str = "r1") -> str:
-    return await ledger.reserve(run, story, MODEL, amount, limits)
+    return (await ledger.reserve(run, story, MODEL, amount, limits)).id
 
 
 async def test_a_reservation_counts_in_every_scope_until_it_is_settled_to_the_real_cost(
@@ -241,7 +242,8 @@ async def test_the_largest_amounts_fit_into_the_sums(ledger: Ledger) -> None:
 
 async def test_hostile_names_of_models_are_stored_harmlessly(db: Database, ledger: Ledger) -> None:
     for model in ("a\x00b", "\ud800", "x" * 100_000, "naïve/模型'; --"):
-        await ledger.settle(await ledger.reserve("r", "S", model, 1, LIMITS), 1, usage={"x\x00": math.nan}, note="\x00")
+        taken = await ledger.reserve("r", "S", model, 1, LIMITS)
+        await ledger.settle(taken.id, 1, usage={"x\x00": math.nan}, note="\x00")
     rows = await db.fetch_all("SELECT model FROM reservations")
     assert all(len(row["model"]) <= 200 for row in rows)
 
@@ -304,7 +306,7 @@ async def test_a_request_waits_for_room_and_takes_it(ledger: Ledger) -> None:
     assert not done
     await ledger.settle(taken, 100_000)
     async with asyncio.timeout(10):
-        assert await ledger.settle(await waiting, None) == 300_000
+        assert await ledger.settle((await waiting).id, None) == 300_000
 
 
 async def test_a_request_that_waits_in_vain_is_refused_at_its_deadline(ledger: Ledger) -> None:
@@ -378,16 +380,249 @@ async def test_a_settlement_goes_through_although_its_caller_is_cancelled(db: Da
 
 
 async def test_a_reservation_whose_statement_arrives_after_its_withdrawal_does_not_stand(
-    db: Database, ledger: Ledger, clock: Clock
+    db: Database, ledger: Ledger
 ) -> None:
-    await ledger._withdraw(
-        {"id": "late", "project": PROJECT, "run": "r", "story": "A", "model": "m", "amount": 5, "now": clock()}
-    )
+    late = ledger._reserve_op("r", "A", MODEL, 5, None, LIMITS)
+    late.done.set_exception(psycopg.OperationalError("the connection is lost"))
+    await ledger._withdraw(late)
+    again = ledger._reserve_op("r", "A", MODEL, 5, None, LIMITS)
+    again.id = late.id
+    other = asyncio.create_task(reserve(ledger, 7))
     with pytest.raises(psycopg.errors.UniqueViolation):
-        await db.execute("""INSERT INTO reservations (id, project_id, run_id, story_id, model, amount_microusd, windows)
-                            VALUES ('late', 'todo', 'r', 'A', 'm', 5, '{1}')""")
+        await ledger._batches.answer(again)
+    await other
+    assert (await ledger.overview(LIMITS)).day.reserved_microusd == 7
     with pytest.raises(BudgetError, match="was released"):
-        await ledger.settle("late", 1)
+        await ledger.settle(late.id, 1)
+
+
+# -- less than was asked for
+
+
+@pytest.mark.parametrize(
+    ("amount", "least", "granted"),
+    [(500_000, None, 500_000), (500_001, 1, 500_000), (500_001, 500_000, 500_000), (900_000, 0, 500_000), (7, 90, 7)],
+)
+async def test_what_the_tightest_scope_has_left_is_granted_if_it_is_enough(
+    ledger: Ledger, amount: int, least: int | None, granted: int
+) -> None:
+    taken = await ledger.reserve("r1", "A", MODEL, amount, LIMITS, least_microusd=least)
+    assert taken.amount_microusd == granted
+    overview = await ledger.overview(LIMITS)
+    assert (overview.day.reserved_microusd, overview.week.reserved_microusd) == (granted, granted)
+    assert await ledger.settle(taken.id, None) == granted
+
+
+async def test_less_than_the_least_is_not_granted(db: Database, ledger: Ledger) -> None:
+    await ledger.settle(await reserve(ledger, 400_000), None)
+    with pytest.raises(BudgetExceededError, match=r"\$0\.15 needed") as refused:
+        await ledger.reserve("r1", "A", MODEL, 300_000, LIMITS, least_microusd=150_000)
+    assert refused.value.wanted_microusd == 150_000
+    assert not refused.value.could_free
+    await reserve(ledger, 1)
+    with pytest.raises(BudgetExceededError) as refused:
+        await ledger.reserve("r1", "A", MODEL, 300_000, LIMITS, least_microusd=100_000)
+    assert refused.value.could_free
+    with pytest.raises(BudgetError, match="the least amount to reserve is not"):
+        await ledger.reserve("r1", "A", MODEL, 1, LIMITS, least_microusd=-1)
+    await ledger.settle((await ledger.reserve("r1", "A", MODEL, 5, LIMITS, least_microusd=0)).id, 700_000)
+    with pytest.raises(BudgetExceededError):  # nothing is left, and something is gone beyond it
+        await ledger.reserve("r1", "A", MODEL, 5, LIMITS, least_microusd=0)
+
+
+async def test_clients_that_take_what_is_left_share_it_exactly(ledger: Ledger) -> None:
+    async def take(number: int) -> int:
+        try:
+            taken = await ledger.reserve("r1", f"S{number}", MODEL, 150_000, LIMITS, least_microusd=1)
+        except BudgetExceededError:
+            return 0
+        return taken.amount_microusd
+
+    amounts = await asyncio.gather(*(take(number) for number in range(12)))
+    assert sorted(amounts) == [0] * 5 + [100_000] + [150_000] * 6
+    assert (await ledger.overview(LIMITS)).day.remaining_microusd == 0
+
+
+# -- what was spent already
+
+
+async def test_what_was_spent_already_is_booked_in_every_scope_once(db: Database, ledger: Ledger) -> None:
+    for _ in range(2):
+        window = await ledger.book("r1", "A", MODEL, 120_000, LIMITS, booking="turn-1", usage={"input": 7}, note="turn")
+        assert (window.scope, window.unspent_microusd) == (Scope.STORY, 380_000)
+    overview = await ledger.overview(LIMITS)
+    assert (overview.day.spent_microusd, overview.week.spent_microusd, overview.day.overrun_microusd) == (
+        120_000, 120_000, 0
+    )  # fmt: skip
+    rows = await db.fetch_all("SELECT status, amount_microusd, charged_microusd, usage, note FROM reservations")
+    assert [tuple(row.values()) for row in rows] == [("settled", 120_000, 120_000, {"input": 7}, "turn")]
+    await ledger.book("r1", "A", MODEL, 1, LIMITS, booking="turn-2")
+    await ledger.book("r2", "A", MODEL, 1, LIMITS, booking="turn-1")
+    assert await ledger.cost_of_story("A") == 120_002
+
+
+async def test_a_booking_beyond_a_cap_is_an_overrun_that_spares_what_is_set_aside(ledger: Ledger) -> None:
+    held = await reserve(ledger, 200_000)
+    window = await ledger.book("r1", "A", MODEL, 450_000, LIMITS, booking="1")
+    assert (window.spent_microusd, window.overrun_microusd, window.reserved_microusd) == (300_000, 150_000, 200_000)
+    assert window.resets_at is None
+    day = (await ledger.overview(LIMITS)).day
+    assert (day.spent_microusd, day.overrun_microusd) == (450_000, 0)
+    with pytest.raises(BudgetExceededError):
+        await reserve(ledger, 1)
+    await ledger.settle(held, 200_000)
+    with pytest.raises(BudgetExceededError):
+        await ledger.enter("r1", "A", LIMITS)
+    assert (await ledger.book("r1", "A", MODEL, 10, LIMITS, booking="2")).overrun_microusd == 150_010
+
+
+async def test_a_booking_announces_what_it_crosses(db: Database, ledger: Ledger) -> None:
+    told, on_alert = recorder()
+    limits = replace(LIMITS, day=100)
+    for _ in range(2):
+        await ledger.book("r1", "A", MODEL, 99, limits, booking="1", on_alert=on_alert)
+    assert told == ["budget-day-2026-02-10"]
+    assert len(await db.fetch_all("SELECT id FROM events")) == 1
+    with pytest.raises(BudgetError, match="the cost to book is not"):
+        await ledger.book("r1", "A", MODEL, -1, limits, booking="2")
+
+
+async def test_two_ledgers_that_book_the_same_fact_book_it_once(db: Database, clock: Clock) -> None:
+    ledgers = [Ledger(db.pool, PROJECT, clock) for _ in range(4)]
+    for turn in range(10):
+        await asyncio.gather(
+            *(one.book("r1", "A", MODEL, 100, LIMITS, booking=f"turn-{turn}") for one in ledgers)
+        )  # fmt: skip
+    assert (await ledgers[0].overview(LIMITS)).day.cost_microusd == 1000
+
+
+# -- many at once
+
+
+async def test_calls_that_come_together_go_out_together(db: Database, ledger: Ledger) -> None:
+    await reserve(ledger, 1)
+    before = await commits(db)
+    taken = await asyncio.gather(*(reserve(ledger, 10, story=str(number % 9)) for number in range(100)))
+    await asyncio.gather(*(ledger.settle(one, 5) for one in taken))
+    assert len(set(taken)) == 100
+    assert await commits(db) - before <= 8  # a few batches, and the checks of their connections
+    assert (await ledger.overview(LIMITS)).day.cost_microusd == 500
+
+
+async def commits(db: Database) -> int:
+    """How many transactions have been given a number so far."""
+    row = await db.fetch_one("SELECT pg_current_xact_id()::text::bigint AS n")
+    assert row is not None
+    return int(row["n"])
+
+
+async def test_one_operation_that_cannot_be_done_does_not_keep_the_others_from_being_done(ledger: Ledger) -> None:
+    good = [reserve(ledger, 10, story=str(number)) for number in range(20)]
+    bad = [reserve(ledger, 10, run="nul\x00"), reserve(ledger, 10, story="half \ud800 a pair")]
+    results = await asyncio.gather(*good[:7], bad[0], *good[7:13], bad[1], *good[13:], return_exceptions=True)
+    failed = [result for result in results if not isinstance(result, str)]
+    assert [isinstance(error, psycopg.DataError) for error in failed] == [True, True]
+    assert (await ledger.overview(LIMITS)).day.reserved_microusd == 200
+
+
+async def test_an_alert_that_cannot_be_written_fails_its_own_settlement_only(ledger: Ledger) -> None:
+    told, on_alert = recorder()
+
+    async def broken(conn: Connection, alert: Alert) -> None:
+        raise ZeroDivisionError
+
+    taken = [await reserve(ledger, 100_000, story=str(number)) for number in range(10)]
+    results = await asyncio.gather(
+        *(ledger.settle(one, None, alert_at=0.5, on_alert=broken) for one in taken[:8]),
+        *(ledger.settle(one, None, alert_at=0.5, on_alert=on_alert) for one in taken[8:]),
+        return_exceptions=True,
+    )
+    # Four stay below the line; each that would cross it with the broken alert fails; with the sound one it does not.
+    assert [isinstance(result, ZeroDivisionError) for result in results] == [False] * 4 + [True] * 4 + [False] * 2
+    assert told == ["budget-day-2026-02-10"]
+    assert (await ledger.overview(LIMITS)).day.cost_microusd == 600_000
+
+
+async def test_what_comes_back_wakes_those_who_wait_at_once(
+    db: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auto_dev.budget.ledger._FIRST_PAUSE_S", 60.0)
+    monkeypatch.setattr("auto_dev.budget.ledger._LONGEST_PAUSE_S", 60.0)
+    ledger = Ledger(db.pool, PROJECT, clock)
+    held = [await reserve(ledger, 100_000) for _ in range(5)]
+    waiting = [asyncio.create_task(ledger.acquire("r1", "A", MODEL, 50_000, LIMITS)) for _ in range(6)]
+    done, _ = await asyncio.wait(waiting, timeout=0.1)
+    assert not done
+    async with asyncio.timeout(10):
+        await ledger.release(held[0])  # room for two
+        await asyncio.wait(waiting[:2])
+        await ledger.settle(held[1], 60_000)
+        await ledger.settle(held[2], 90_000)  # together room for one
+        await waiting[2]
+        await asyncio.gather(ledger.settle(held[3], 0), ledger.settle(held[4], 50_000))
+        await asyncio.gather(*waiting)
+    assert (await ledger.overview(LIMITS)).day.reserved_microusd == 300_000
+
+
+async def test_cancelled_in_the_queue_or_on_the_wire_a_reserve_leaves_nothing(db: Database, ledger: Ledger) -> None:
+    await reserve(ledger, 1)
+    async with await psycopg.AsyncConnection.connect(db.conninfo) as blocker:
+        async with blocker.transaction(force_rollback=True):
+            await blocker.execute("SELECT 1 FROM budget_windows WHERE scope = 'day' FOR UPDATE")
+            wire = asyncio.create_task(reserve(ledger, 100))
+            await asyncio.wait([wire], timeout=0.05)
+            queued = [asyncio.create_task(reserve(ledger, 100)) for _ in range(3)]
+            await asyncio.wait(queued, timeout=0.05)
+            for task in (wire, *queued[:2]):
+                task.cancel()
+            await asyncio.wait(queued[:2], timeout=5)
+            assert all(task.cancelled() for task in queued[:2])  # what was not sent need not be waited for
+        assert await queued[2]
+        with pytest.raises(asyncio.CancelledError):
+            await wire
+    assert (await ledger.overview(LIMITS)).day.reserved_microusd == 101
+    assert len(await db.fetch_all("SELECT id FROM reservations")) == 3  # the cancelled one was released
+
+
+async def test_a_lost_connection_leaves_nothing_set_aside_and_the_next_call_goes_on(
+    db: Database, ledger: Ledger
+) -> None:
+    kept = await reserve(ledger, 1)
+    async with await psycopg.AsyncConnection.connect(db.conninfo, autocommit=True) as blocker:
+        async with blocker.transaction(force_rollback=True):
+            await blocker.execute("SELECT 1 FROM budget_windows WHERE scope = 'day' FOR UPDATE")
+            tasks = [asyncio.create_task(reserve(ledger, 100)), asyncio.create_task(ledger.settle(kept, 1))]
+            await asyncio.wait(tasks, timeout=0.05)
+            await blocker.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND wait_event_type = 'Lock'"
+            )
+        for task in tasks:
+            with pytest.raises(psycopg.OperationalError):
+                await task
+    day = (await ledger.overview(LIMITS)).day
+    assert (day.reserved_microusd, day.cost_microusd) == (1, 0)
+    assert await ledger.settle(kept, 1) == 1
+    await reserve(ledger, 100)
+
+
+async def test_two_ledgers_on_one_database_lock_in_one_order(db: Database, clock: Clock) -> None:
+    """Batches of the same stories, runs and closings in every order, from four ledgers at once."""
+    limits = replace(LIMITS, day=10**9, week=10**9, story=10**9, run=10**9)
+    ledgers = [Ledger(db.pool, PROJECT, clock) for _ in range(4)]
+
+    async def client(ledger: Ledger, number: int) -> None:
+        for step in range(15):
+            stories = [f"S{(number * 7 + step * 3 + n) % 10}" for n in range(4)]
+            taken = await asyncio.gather(
+                *(ledger.reserve(f"r{number}-{step}", story, MODEL, 10, limits) for story in stories)
+            )
+            await asyncio.gather(*(ledger.settle(one.id, 5) for one in reversed(taken)))
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        for number in range(24):
+            group.create_task(client(ledgers[number % 4], number))
+    assert (await ledgers[0].overview(limits)).day.cost_microusd == 24 * 15 * 4 * 5
 
 
 # -- limits that change
@@ -595,6 +830,45 @@ async def test_open_reservations_of_dead_runs_are_charged_in_full_once(db: Datab
     await ledger.release(alive)
 
 
+async def test_reconciling_waits_for_what_a_dead_owner_still_has_under_way(db: Database, clock: Clock) -> None:
+    """A killed client's last statement may still be at work in the server: it waits for a lock, then it commits."""
+    dead, ledger = Ledger(db.pool, PROJECT, clock), Ledger(db.pool, PROJECT, clock)
+    await ledger.release(await reserve(ledger, 1))
+    async with await psycopg.AsyncConnection.connect(db.conninfo) as blocker:
+        async with blocker.transaction(force_rollback=True):
+            await blocker.execute("SELECT 1 FROM budget_windows WHERE scope = 'day' FOR UPDATE")
+            late = asyncio.create_task(reserve(dead, 300, run="dead"))
+            await asyncio.wait([late], timeout=0.1)
+            reconciling = asyncio.create_task(ledger.reconcile(["dead"]))
+            done, _ = await asyncio.wait([reconciling, late], timeout=0.1)
+            assert not done
+        assert await reconciling == 1
+        await late
+    assert await db.fetch_all("SELECT id FROM reservations WHERE status = 'open'") == []
+    assert await ledger.cost_of_run("dead") == 300
+
+
+async def test_reconciling_by_several_at_once_charges_each_reservation_once_while_others_work(
+    db: Database, clock: Clock
+) -> None:
+    limits = replace(LIMITS, day=10**9, week=10**9, story=10**9)
+    ledgers = [Ledger(db.pool, PROJECT, clock) for _ in range(3)]
+    for number in range(40):
+        await reserve(ledgers[0], 10, limits, run=f"dead-{number % 3}", story=str(number % 5))
+
+    async def work(ledger: Ledger) -> None:
+        for _ in range(40):
+            await ledger.settle(await reserve(ledger, 10, limits, run="alive"), 4)
+
+    dead = [f"dead-{number}" for number in range(3)]
+    counts = await asyncio.gather(*(ledger.reconcile(dead) for ledger in ledgers), *(work(one) for one in ledgers))
+    assert sum(count for count in counts if count is not None) == 40
+    assert await ledgers[0].reconcile(dead) == 0
+    assert await ledgers[0].cost_of_run("alive") == 480
+    assert (await ledgers[0].overview(limits)).day.cost_microusd == 880
+    assert (await ledgers[0].overview(limits)).day.reserved_microusd == 0
+
+
 async def test_costs_are_known_per_run_and_story(ledger: Ledger) -> None:
     for run, story, cost in (("r1", "A", 10), ("r2", "A", 20), ("r3", "B", 5)):
         await ledger.settle(await reserve(ledger, 100, run=run, story=story), cost)
@@ -604,35 +878,13 @@ async def test_costs_are_known_per_run_and_story(ledger: Ledger) -> None:
     assert await ledger.costs_by_story() == {"A": 30, "B": 5, "C": 0}
 
 
-async def test_finished_and_metered_stories_are_the_history_of_estimates(db: Database, ledger: Ledger) -> None:
-    await db.execute("INSERT INTO projects (id, root, state_dir) VALUES (%s, '', '')", [PROJECT])
-    for position, (story, status, cost) in enumerate(
-        [("A", "succeeded", 70), ("B", "failed", 70), ("C", "succeeded", 0), ("D", "succeeded", 7)]
-    ):
-        await db.execute(
-            """INSERT INTO stories (project_id, id, title, path, tags, file_status, position, spec, digest)
-               VALUES (%s, %s, '', '', '{api}', 'ready', %s, %s::jsonb, '')""",
-            [PROJECT, story, position, '{"estimate_hours": 1.5}' if story == "A" else '{"estimate_hours": null}'],
-        )
-        await db.execute(
-            """INSERT INTO runs (id, project_id, story_id, attempt, status, graph_version, policy, branch, base_branch)
-               VALUES (%s, %s, %s, 1, %s::run_status, '', '{}', '', '')""",
-            [f"run-{story}", PROJECT, story, status],
-        )
-        await ledger.settle(await reserve(ledger, 100, run=f"run-{story}", story=story), cost)
-    found = await ledger.finished_runs()
-    assert [(run.story_id, run.cost_microusd, run.estimate_hours, run.tags) for run in found] == [
-        ("A", 70, 1.5, ("api",)), ("D", 7, None, ("api",))
-    ]  # fmt: skip
-
-
 # -- the meter that agents get
 
 PRICES = price_table({"cheap": PriceConfig(input=10, output=10)}, lambda: datetime(2026, 2, 10, tzinfo=UTC))
 
 
 async def test_the_meter_reserves_the_worst_case_and_books_the_usage(db: Database, ledger: Ledger) -> None:
-    meter: Meter = RunMeter(ledger, "r1", "A", LIMITS, PRICES)
+    meter = RunMeter(ledger, "r1", "A", LIMITS, PRICES)
     taken = await meter.reserve("cheap", 1000, 2000)
     assert (await ledger.overview(LIMITS)).day.reserved_microusd == 30_000
     assert await meter.settle(taken, Usage(input=900, output=100, cache_read=50)) == 10_000
@@ -678,3 +930,36 @@ async def test_the_meter_announces_alerts_and_stops_at_the_limit(ledger: Ledger)
     assert told == ["budget-day-2026-02-10"]
     with pytest.raises(BudgetExceededError, match=r"today's limit of \$0\.10 is reached"):
         await meter.reserve("cheap", 5000, 5000)
+
+
+# -- many reservations
+
+
+async def test_no_question_or_batch_reads_all_reservations(db: Database, ledger: Ledger) -> None:
+    taken = await reserve(ledger, 1)
+    await db.execute(
+        """INSERT INTO reservations (id, project_id, run_id, story_id, model, amount_microusd, charged_microusd,
+                                     windows, status, settled_at)
+           SELECT 'old-' || n, %s, 'run-' || n %% 300, 'S', 'm', 0, 0, '{}', 'settled', now()
+             FROM generate_series(1, 30000) n""",
+        [PROJECT],
+    )
+    await db.execute("ANALYZE reservations")
+    params = {
+        "project": PROJECT,
+        "run": "run-7",
+        "day": "2026-02-10",
+        "runs": ["run-7"],
+        "id": taken,
+        "now": datetime.now(UTC),
+    }
+    for name in ("cost_of_run", "cost_of_run_today", "open_reservations", "reservation", "score"):
+        plan = await db.fetch_all(b"EXPLAIN " + QUERIES[name].encode(), params)  # type: ignore[arg-type]
+        assert "Seq Scan on reservations" not in "\n".join(row["QUERY PLAN"] for row in plan), name
+    again = ledger._reserve_op("r", "A", MODEL, 5, None, LIMITS)
+    closing = Op("settle", taken, datetime.now(UTC), {"cost": 1, "usage": {}, "note": ""})
+    async with db.pool.connection() as conn, conn.transaction():
+        await ledger._batches._send(conn, [again, closing])
+        cursor = await conn.execute("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'reservations'")
+        assert await cursor.fetchall() == [{"seq_scan": 0}]
+    assert again.done.result() == {"granted": 5}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auto_dev.budget.estimate import Estimate, FinishedRun, estimate, score, size_class
+from auto_dev.budget.estimate import FinishedRun, Scored, accuracy, estimate, size_class
 from auto_dev.budget.limits import BudgetLimits
 from auto_dev.stories.model import Story
 
@@ -72,8 +74,11 @@ def test_a_size_with_fewer_than_five_samples_is_measured_by_all() -> None:
 
 def test_little_history_is_said_to_be_little() -> None:
     one = estimate([story()], [FinishedRun("A", 700_000)])
-    assert (one.low, one.high) == (700_000, 700_000)
-    assert one.line == ("$0.70 to $0.70 (P10 to P90 from 1 finished story of this project, which is little to go by)")
+    assert (one.low, one.high) == (233_333, 2_100_000)
+    assert one.line == (
+        "$0.23 to $2.10 (P10 to P90 from 1 finished story of this project, "
+        "which is little to go by: the range is widened)"
+    )
 
 
 def test_only_recent_history_counts() -> None:
@@ -121,17 +126,70 @@ def test_every_range_lies_between_the_cheapest_and_the_dearest(history: list[Fin
     assert result.low is not None
     assert result.high is not None
     assert 0 <= result.low <= result.high
-    if count <= 30:
+    if count <= 30 and len(history) >= 5:
         assert min(costs) * count <= result.low
         assert result.high <= max(costs) * count
 
 
+def test_a_few_samples_make_a_wider_range_than_they_span() -> None:
+    spans = []
+    for count in range(1, 7):
+        result = estimate([story()], [FinishedRun(f"A{n}", 1_000_000) for n in range(count)])
+        assert result.low is not None
+        assert result.high is not None
+        assert result.low <= 1_000_000 <= result.high
+        spans.append(result.high / result.low)
+    assert spans == sorted(spans, reverse=True)
+    assert spans[0] == pytest.approx(9, rel=0.01)
+    assert spans[4] == spans[5] == 1
+
+
+def test_a_story_is_measured_by_those_of_its_agent_where_there_are_five() -> None:
+    cheap = [FinishedRun(f"C{n}", 1_000, 1.0, ("api",), "replay") for n in range(8)]
+    dear = [FinishedRun(f"D{n}", 5_000_000, 1.0, ("api",), "claude-code") for n in range(5)]
+    for agent, cost, count in (("replay", 1_000, 8), ("claude-code", 5_000_000, 5)):
+        result = estimate([story(1, "api")], cheap + dear, agent=agent)
+        assert (result.low, result.high, result.n) == (cost, cost, count)
+    other = estimate([story(1, "api")], cheap + dear, agent="codex")
+    assert other.n == 13
+    assert "none of them by the agent codex" in other.basis
+    assert estimate([story(1, "api")], cheap + dear).n == 13
+    few = estimate([story(1, "api")], cheap + dear[:4], agent="claude-code")
+    assert few.n == 12
+    assert few.high == 5_000_000
+
+
+def test_stories_that_cost_nothing_are_history_and_said_to_be_so() -> None:
+    free = estimate([story()], [FinishedRun(f"A{n}", 0) for n in range(6)])
+    assert (free.low, free.high, free.n) == (0, 0, 6)
+    assert "6 finished stories" in free.basis
+    assert free.basis.endswith("whose cost was not metered or nothing")
+    some = estimate([story()], [FinishedRun(f"A{n}", n) for n in range(6)])
+    assert "not metered" not in some.basis
+
+
+def scored(low: int | None, high: int | None, cost: int) -> Scored:
+    return Scored("r", "A", low, high, cost, datetime(2026, 2, 10, tzinfo=UTC))
+
+
 def test_estimates_are_scored() -> None:
-    wide = Estimate(10, 20, "", 5)
-    unknown = Estimate(None, None, "", 0)
-    result = score(
-        {"a": wide, "b": wide, "c": wide, "d": unknown, "e": wide}, {"a": 9, "b": 10, "c": 41, "d": 7, "x": 1}
-    )
+    result = accuracy([scored(10, 20, 9), scored(10, 20, 10), scored(10, 20, 41), scored(None, None, 7)])
     assert (result.below, result.within, result.above, result.n) == (1, 1, 1, 3)
-    assert result.bias == pytest.approx(60 / 45)
-    assert score({}, {"a": 1}).bias is None
+    assert result.share_within == pytest.approx(1 / 3)
+    assert result.ratio == pytest.approx(10 / 15)
+    assert result.line == "1 of the last 3 estimates held, the cost was 0.7 times their middle in the median"
+    assert scored(None, None, 7).inside is None
+
+
+def test_without_estimates_nothing_is_said_of_them() -> None:
+    for none in ([], [scored(None, None, 7)]):
+        result = accuracy(none)
+        assert (result.n, result.share_within, result.ratio, result.line) == (0, None, None, "")
+    nothing = accuracy([scored(0, 0, 0), scored(0, 0, 5)])
+    assert (nothing.within, nothing.above, nothing.ratio) == (1, 1, None)
+    assert nothing.line == "1 of the last 2 estimates held"
+
+
+def test_how_earlier_estimates_fared_is_said_with_the_next_one() -> None:
+    line = estimate([story()], SMALL, scored=[scored(10, 20, 15)]).line
+    assert line.endswith("; the last estimate held, the cost was 1.0 times their middle in the median)")

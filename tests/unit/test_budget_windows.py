@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auto_dev.budget.windows import day_key, day_start, next_reset, week_key
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.unit
 ZONES = (
     "UTC", "Europe/Berlin", "America/New_York", "America/Havana", "America/Sao_Paulo", "America/St_Johns",
     "Africa/Cairo", "Asia/Beirut", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia", "Pacific/Kiritimati",
+    "America/Nuuk", "America/Asuncion", "Asia/Gaza", "Asia/Pyongyang", "Africa/Casablanca", "Antarctica/Troll",
 )  # fmt: skip
 SECOND = timedelta(seconds=1)
 
@@ -89,6 +90,79 @@ def test_a_repeated_midnight_hour_belongs_to_the_day_once() -> None:
     hours = [day_key(start + timedelta(hours=hour), zone) for hour in (0, 1, 2, 24)]
     assert hours == ["2026-11-01"] * 4
     assert day_key(start + timedelta(hours=25), zone) == "2026-11-02"
+
+
+def test_a_clock_set_back_at_the_stroke_of_midnight_makes_the_old_day_longer() -> None:
+    # At what would be midnight after 24 October 2026, Nuuk goes back to 23:00: the 25th has not begun before.
+    zone = ZoneInfo("America/Nuuk")
+    again = datetime(2026, 10, 25, 1, tzinfo=UTC)
+    assert again.astimezone(zone).isoformat() == "2026-10-24T23:00:00-02:00"
+    assert [day_key(again + timedelta(minutes=minutes), zone) for minutes in (-1, 0, 59, 60)] == [
+        "2026-10-24", "2026-10-24", "2026-10-24", "2026-10-25"
+    ]  # fmt: skip
+    assert day_start(date(2026, 10, 25), zone) - day_start(date(2026, 10, 24), zone) == timedelta(hours=25)
+
+
+HOUR = timedelta(hours=1)
+
+
+def clock_changes(zone: ZoneInfo, year: int) -> list[datetime]:
+    """The instants of a year at which the zone's clock is set, to the minute."""
+    hours = [datetime(year, 1, 1, tzinfo=UTC) + n * HOUR for n in range(366 * 24)]
+    found = []
+    for hour in hours:
+        if hour.astimezone(zone).utcoffset() != (hour + HOUR).astimezone(zone).utcoffset():
+            minutes = (hour + timedelta(minutes=n) for n in range(61))
+            found.append(
+                next(m for m in minutes if m.astimezone(zone).utcoffset() != hour.astimezone(zone).utcoffset())
+            )
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(zones, st.integers(1985, 2036), st.integers(0, 59))
+def test_around_every_change_of_the_clock_days_neither_repeat_nor_leave_a_gap(
+    zone: ZoneInfo, year: int, second: int
+) -> None:
+    for change in clock_changes(zone, year):
+        moments = [change + timedelta(minutes=10 * n, seconds=-second) for n in range(-6 * 27, 6 * 27)]
+        keys = [day_key(moment, zone) for moment in moments]
+        assert keys == sorted(keys)
+        for moment, day in zip(moments, keys, strict=True):
+            # Ahead of the local date only while the clock shows the evening before for a second time.
+            local = moment.astimezone(zone)
+            assert day == local.date().isoformat() or (
+                day == (local.date() + timedelta(days=1)).isoformat()
+                and day_start(date.fromisoformat(day), zone) <= moment < change + 2 * HOUR
+            )
+
+
+@settings(max_examples=60, deadline=None)
+@given(scopes, zones, instants)
+def test_windows_follow_each_other_without_an_hour_between_them(scope: Scope, zone: ZoneInfo, now: datetime) -> None:
+    start, seen = now, [key(scope, now, zone)]
+    usual = timedelta(days=1) if scope is Scope.DAY else timedelta(days=7)
+    for step in range(60):
+        end = next_reset(scope, start, zone)
+        assert end is not None
+        if step:  # Apia left a day out, and the week around it had six
+            assert usual - 2 * HOUR <= end - start <= usual + 2 * HOUR or usual - (end - start) == timedelta(days=1)
+        assert key(scope, end - timedelta(microseconds=1), zone) == seen[-1]
+        seen.append(key(scope, end, zone))
+        start = end
+    assert seen == sorted(set(seen))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "America/St_Johns"])
+def test_weeks_run_through_the_turn_of_every_year(zone: str) -> None:
+    where = ZoneInfo(zone)
+    for year in range(1996, 2037):  # Kiritimati left out the last day of 1994
+        moments = [datetime(year, 12, 20, tzinfo=UTC) + n * HOUR for n in range(24 * 24)]
+        weeks = {week_key(moment, where): moment.astimezone(where).isocalendar() for moment in moments}
+        assert list(weeks) == sorted(weeks)
+        assert all(text == f"{iso.year}-W{iso.week:02d}" for text, iso in weeks.items())
+        full = [sum(week_key(moment, where) == text for moment in moments) for text in list(weeks)[1:-1]]
+        assert full == [7 * 24] * len(full)
 
 
 @given(scopes, zones, instants, st.timedeltas(timedelta(0), timedelta(days=3)))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from auto_dev.budget.limits import Window
+from auto_dev.commands.budget import scope_of, window_facts
 from auto_dev.commands.start import Flags, closing_line, ready_line
 from auto_dev.config import complaint
-from auto_dev.errors import AutoDevError, UsageError
+from auto_dev.daemon.outcome import Outlook, exit_code
+from auto_dev.errors import AutoDevError, ExitCode, UsageError
+from auto_dev.model import Scope
 from auto_dev.nodes.ask import criteria_in
 
 pytestmark = pytest.mark.unit
@@ -69,3 +73,45 @@ def test_the_first_and_the_last_line_count_what_there_is() -> None:
     )
     assert closing_line({"waiting": 1}, "") == "Ended: 1 waiting for you. `auto-dev decide` shows what waits for you."
     assert closing_line({}, "") == "Ended: nothing to do."
+
+
+@pytest.mark.parametrize(
+    ("which", "scope", "meant"),
+    [
+        ("day", None, (Scope.DAY, "")),
+        ("Weekly", None, (Scope.WEEK, "")),
+        (None, "week", (Scope.WEEK, "")),
+        ("week", "week", (Scope.WEEK, "")),
+        ("A-1", None, (Scope.STORY, "A-1")),
+        ("A-1", "story", (Scope.STORY, "A-1")),
+        ("week", "story", (Scope.STORY, "week")),  # a story of that name
+        ("story", "story", (Scope.STORY, "story")),
+    ],
+)
+def test_which_limit_is_meant(which: str | None, scope: str | None, meant: tuple[Scope, str]) -> None:
+    assert scope_of(which, scope) == meant
+
+
+@pytest.mark.parametrize(
+    ("which", "scope"),
+    [(None, None), (None, "story"), ("story", None), ("", "story"), ("A-1", "day"), ("day", "week"), ("day", "year")],
+)
+def test_an_unclear_limit_is_asked_about(which: str | None, scope: str | None) -> None:
+    with pytest.raises(UsageError):
+        scope_of(which, scope)
+
+
+def test_a_windows_facts_are_exact_in_micro_dollars() -> None:
+    window = Window(Scope.DAY, "2026-02-09", 50_000_000, 12_345_678, 1_000_001, 1)
+    facts = window_facts(window, 0.8)
+    assert facts["spent_microusd"] == 12_345_679  # with what was billed beyond a reservation
+    assert facts["left_microusd"] == 50_000_000 - 12_345_679 - 1_000_001
+    assert (facts["alert_microusd"], facts["overrun_microusd"], facts["cap_usd"]) == (40_000_000, 1, 50.0)
+    assert window_facts(Window(Scope.STORY, "A-1", 10), 0.8)["alert_microusd"] is None
+
+
+def test_what_is_held_up_is_not_done() -> None:
+    assert exit_code(Outlook(busy=0)) is ExitCode.DONE
+    assert exit_code(Outlook(busy=0, held=1)) is ExitCode.ERROR
+    assert exit_code(Outlook(busy=0, held=1, budget=1)) is ExitCode.BUDGET
+    assert exit_code(Outlook(busy=0, held=1, decisions=1)) is ExitCode.WAITS

@@ -1,0 +1,125 @@
+"""Reading what a client sends, and making sure that what is sent on is what was looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from math import isfinite
+from typing import Any, Final
+
+import orjson
+
+from auto_dev.budget.gateway.errors import RefusedError
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Body = dict[str, Any]
+
+LIMIT: Final = 32 * 1024 * 1024
+_ASIDE: Final = 128 * 1024  # bytes from which on decoding is done beside the event loop
+_WINDOWS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+
+class GoneError(Exception):
+    """The client hung up before it had sent everything."""
+
+
+async def read(receive: Receive, headers: Mapping[str, str]) -> bytes:
+    """The body, decompressed. Raises RefusedError for what is too large or coded in an unknown way, or GoneError."""
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length[:20]) > LIMIT:
+        raise too_large()
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise GoneError
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > LIMIT:
+            raise too_large()
+        if not message.get("more_body"):
+            break
+    raw = parts[0] if len(parts) == 1 else b"".join(parts)
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding in ("identity", ""):
+        return raw
+    if coding not in _WINDOWS:
+        raise RefusedError("the request body is compressed in a way that is not supported; use gzip or none", 415)
+    return await asyncio.to_thread(_decompress, raw, _WINDOWS[coding])
+
+
+async def parse(raw: bytes) -> Body:
+    """The JSON object in ``raw``. Raises RefusedError for anything that two readers could understand differently."""
+    return await asyncio.to_thread(_parse, raw) if len(raw) > _ASIDE else _parse(raw)
+
+
+async def dump(body: Body, size: int) -> bytes:
+    """``body`` as JSON; ``size`` is about how large it will be."""
+    return await asyncio.to_thread(_dump, body) if size > _ASIDE else _dump(body)
+
+
+def too_large() -> RefusedError:
+    return RefusedError(f"the request body is larger than {LIMIT // 1024 // 1024} MB", 413)
+
+
+def _decompress(raw: bytes, window: int) -> bytes:
+    decoder = zlib.decompressobj(window)
+    try:
+        text = decoder.decompress(raw, LIMIT + 1)
+        if len(text) > LIMIT:
+            raise too_large()
+        text += decoder.flush()
+    except zlib.error:
+        raise RefusedError("the request body cannot be decompressed") from None
+    if not decoder.eof or decoder.unused_data:
+        raise RefusedError("the compressed request body is not complete")
+    return text
+
+
+def _parse(raw: bytes) -> Body:
+    try:
+        body = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant, parse_float=_number)
+    except RefusedError:
+        raise
+    except UnicodeDecodeError:
+        raise RefusedError("the request body is not UTF-8") from None
+    except RecursionError:
+        raise RefusedError("the request body is nested too deeply") from None
+    except ValueError as error:
+        raise RefusedError(f"the request body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise RefusedError("the request body is not a JSON object")
+    return body
+
+
+def _dump(body: Body) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except (TypeError, ValueError):  # lone surrogates and integers past 64 bits, which JSON itself allows; or depth
+        pass
+    try:
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
+    except (RecursionError, ValueError):
+        raise RefusedError("the request body is nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Body:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise RefusedError("the request body has the same key twice in one object")
+    return made
+
+
+def _constant(name: str) -> float:
+    raise RefusedError(f"the request body has {name}, which is not JSON")
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise RefusedError(f"the request body has the number {text[:40]}, which is too large")
+    return number

@@ -1,0 +1,330 @@
+"""One metered request: reserve, send, pass the answer on, book. Whatever happens in between, something is booked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import Enum
+from hashlib import blake2b
+from typing import Any, Final
+
+import aiohttp
+import orjson
+import psycopg
+from yarl import URL
+
+from auto_dev.budget.gateway import bodies, headers, rates
+from auto_dev.budget.gateway.errors import RefusedError
+from auto_dev.budget.gateway.grant import Grant, Stop
+from auto_dev.budget.gateway.plans import Call, Plan, Shape
+from auto_dev.budget.gateway.routes import Route
+from auto_dev.budget.gateway.upstream import KEY_NAMES, Upstream
+from auto_dev.budget.gateway.usage import Events, UsageError, data_of
+from auto_dev.budget.limits import BudgetExceededError
+from auto_dev.budget.meter import Admitted
+from auto_dev.errors import BudgetError
+from auto_dev.text import line
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_ERROR_LIMIT: Final = 1024 * 1024
+_ANSWER_LIMIT: Final = 64 * 1024 * 1024
+_IN_A_ROW: Final = 10  # short limits without an answer between them: then it is no short one
+_BOOKING_PAUSES_S: Final = (0.2, 1.0, 5.0, 10.0)
+# Providers do not bill a request that they turn away.
+_FREE: Final = frozenset((400, 401, 402, 403, 404, 405, 413, 415, 422, 429))
+
+log = logging.getLogger(__name__)
+
+
+class CutError(Exception):
+    """The answer broke off after its beginning had been passed on."""
+
+
+class _Fate(Enum):
+    FREE = "free"  # never sent, or certainly not billed
+    UNKNOWN = "unknown"
+    ANSWERED = "answered"
+
+
+class Exchange:
+    """A request of ``grant`` along ``route``; ``started`` tells whether the client has the head of an answer."""
+
+    def __init__(self, upstream: Upstream, grant: Grant, route: Route, given: dict[str, str], send: Send) -> None:
+        self._upstream = upstream
+        self._grant = grant
+        self._route = route
+        self._given = given
+        self._send = send
+        self._base: str = getattr(grant.upstreams, route.vendor)
+        self._key = ""
+        self._fate = _Fate.FREE
+        self._note = ""
+        self.started = False
+
+    async def run(self, raw: bytes) -> None:
+        """Answer the request whose body is ``raw``. Raises RefusedError when nothing was answered, or CutError."""
+        body = await bodies.parse(raw)
+        host = URL(self._base).host or ""
+        call = Call(body, len(raw), self._route.model, self._route.sse, host, self._grant.meter.prices, self._given)
+        assert self._route.api is not None
+        plan = self._route.api.plan(call)
+        self._watch(raw)
+        self._key = await self._ready()
+        admitted = await self._admit(plan)
+        try:
+            plan.apply(admitted.output_tokens, admitted.searches)
+            await self._relay(plan, await bodies.dump(body, len(raw)))
+        finally:
+            self._grant.book(self._booking(plan, admitted))
+
+    async def pass_through(self, method: str, raw: bytes) -> None:
+        """Answer a request that costs nothing."""
+        if method == "POST":
+            await bodies.parse(raw)
+        self._key = await self._ready()
+        await self._exchange(method, raw if method == "POST" else None, None)
+
+    # -- before
+
+    def _watch(self, raw: bytes) -> None:
+        if self._grant.watch is not None and (why := self._grant.watch.asked(blake2b(raw, digest_size=16).digest())):
+            self._grant.set_stop(Stop("anomaly", why))
+            raise RefusedError(why, None)
+
+    async def _ready(self) -> str:
+        """The key, unless the provider must not be asked now."""
+        if (limit := self._upstream.limit(self._route.vendor, self._base)) is not None:
+            self._stop_for(limit)
+            raise RefusedError(self._limit_text(limit), None)
+        return await self._upstream.key(self._route.vendor, self._base)
+
+    async def _admit(self, plan: Plan) -> Admitted:
+        meter, grant = self._grant.meter, self._grant
+        try:
+            admitted = await meter.admit(plan.metered)
+            if admitted.clamped and grant.bookings:
+                # What this very run has used is about to be booked, and may make room for all of it.
+                await meter.release(admitted.reservation)
+                await grant.booked()
+                admitted = await meter.admit(plan.metered)
+        except BudgetExceededError as error:
+            grant.set_stop(Stop("budget", str(error), error.resets_at, f"{error.scope} {error.window.key}"))
+            raise RefusedError(str(error), None) from None
+        except BudgetError as error:
+            raise RefusedError(str(error), None) from None
+        except (psycopg.Error, TimeoutError) as error:
+            log.warning("the ledger cannot be asked: %s", line(str(error)), extra={"action": "ledger_unreachable"})
+            raise RefusedError("the ledger's database cannot be reached, and without it nothing is sent", 502) from None
+        return admitted
+
+    # -- the answer
+
+    async def _relay(self, plan: Plan, payload: bytes) -> None:
+        self._fate = _Fate.UNKNOWN
+        await self._exchange("POST", payload, plan)
+
+    async def _exchange(self, method: str, payload: bytes | None, plan: Plan | None) -> None:
+        sent = headers.to_upstream(self._given, self._grant.token)
+        if payload is not None and (secret := self._grant.token.encode()) in payload:
+            payload = payload.replace(secret, b"[token]")
+        try:
+            async with self._upstream.request(
+                self._route.vendor, self._base, method, self._route.path, sent, self._key, payload
+            ) as response:
+                if 200 <= response.status < 300:
+                    await self._answered(response, plan)
+                else:
+                    await self._failed(response)
+        except aiohttp.ClientConnectorError as error:
+            self._fate = _Fate.FREE
+            raise RefusedError(f"{self._base} cannot be reached: {error.os_error}", 502) from None
+        except (aiohttp.ClientError, TimeoutError, OSError, UsageError) as error:
+            said = f"the answer of {self._base} broke off: {type(error).__name__} {line(str(error), 100)}"
+            self._note = f"{said}: charged in full"
+            if self.started:
+                raise CutError(said) from None
+            raise RefusedError(said, 504 if isinstance(error, TimeoutError) else 502) from None
+
+    async def _answered(self, response: aiohttp.ClientResponse, plan: Plan | None) -> None:
+        if plan is None:
+            await self._whole(response, await _read(response, _ANSWER_LIMIT))
+            return
+        self._fate = _Fate.ANSWERED
+        kind = response.content_type
+        if plan.shape is Shape.EVENTS and kind == "text/event-stream":
+            await self._stream(response, self._events(response, plan))
+        elif plan.shape is Shape.ARRAY:
+            await self._stream(response, self._array(response, plan))
+        else:
+            text = await _read(response, _ANSWER_LIMIT)
+            for shape in _shapes(text):
+                plan.reader.whole(shape)
+            self._completed(plan)
+            await self._whole(response, text)
+            return
+        self._completed(plan)
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _completed(self, plan: Plan) -> None:
+        if plan.reader.done and not plan.reader.failed:
+            self._grant.answered()
+
+    async def _stream(self, response: aiohttp.ClientResponse, chunks: AsyncIterator[bytes]) -> None:
+        guard = _Guard(self._key)
+        await self._start(response, [])
+        async for chunk in chunks:
+            await self._send({"type": "http.response.body", "body": guard.cleaned(chunk), "more_body": True})
+
+    async def _events(self, response: aiohttp.ClientResponse, plan: Plan) -> AsyncIterator[bytes]:
+        events, reader = Events(), plan.reader
+        async for chunk in response.content.iter_any():
+            # Everything is read before it is passed on: a client that hangs up with the last byte pays its usage.
+            kept = [event for event in events.feed(chunk) if not reader.event(data_of(event))]
+            if not plan.strip_usage:
+                yield chunk
+            elif kept:
+                yield b"".join(kept)
+        if rest := events.rest:
+            hidden = reader.event(data_of(rest)) and plan.strip_usage
+            if plan.strip_usage and not hidden:
+                yield rest
+
+    async def _array(self, response: aiohttp.ClientResponse, plan: Plan) -> AsyncIterator[bytes]:
+        text = bytearray()
+        async for chunk in response.content.iter_any():
+            text += chunk
+            if len(text) > _ANSWER_LIMIT:
+                raise UsageError("the answer does not end")
+            yield chunk
+        for shape in _shapes(bytes(text)):
+            plan.reader.whole(shape)
+
+    # -- failures
+
+    async def _failed(self, response: aiohttp.ClientResponse) -> None:
+        """A reply that is no answer: who may be asked again and when, what is booked, and what the client gets."""
+        status, grant = response.status, self._grant
+        text = (await _read(response, _ERROR_LIMIT)).decode("utf-8", "replace")
+        text = text.replace(self._key, "[key]") if self._key else text
+        given = {name.lower(): value for name, value in response.headers.items()}
+        if status in _FREE or 300 <= status < 400 or rates.is_overloaded(status, given, text):
+            self._fate = _Fate.FREE
+        self._note = f"the provider answered HTTP {status}: charged in full"
+        limit = rates.limited(status, given, text, self._upstream.now())
+        if limit is not None:
+            if not limit.short:
+                self._upstream.set_limit(self._route.vendor, self._base, limit)
+            if not limit.short or grant.limited_again() >= _IN_A_ROW:
+                self._stop_for(limit)
+                raise RefusedError(self._limit_text(limit), None)
+        elif status in (401, 403):
+            self._upstream.forget_key(self._route.vendor)
+            name = KEY_NAMES[self._route.vendor]
+            raise RefusedError(f"{self._base} refuses the key {name} (HTTP {status}): {rates.message(text)}", None)
+        elif 300 <= status < 400:
+            key = f"gateway.{self._route.vendor}_url"
+            raise RefusedError(f"{self._base} answers with a redirect, which is not followed; correct {key}", None)
+        await self._whole(response, text.encode("utf-8"))
+
+    def _stop_for(self, limit: rates.Limited) -> None:
+        kind = "refused" if limit.unpaid else "rate_limit"
+        resets = None if limit.unpaid else limit.resets_at
+        self._grant.set_stop(Stop(kind, self._limit_text(limit), resets, f"{kind} {self._route.vendor}"))
+
+    def _limit_text(self, limit: rates.Limited) -> str:
+        host = URL(self._base).host
+        if limit.unpaid:
+            return f"{host} wants to be paid first: {limit.detail}"
+        return f"{host} is not to be asked before {limit.resets_at:%Y-%m-%d %H:%M:%S} UTC: {limit.detail}"
+
+    # -- to the client
+
+    async def _whole(self, response: aiohttp.ClientResponse, text: bytes) -> None:
+        if self._key:
+            text = text.replace(self._key.encode(), b"[key]")
+        await self._start(response, [(b"content-length", str(len(text)).encode())])
+        await self._send({"type": "http.response.body", "body": text, "more_body": False})
+
+    async def _start(self, response: aiohttp.ClientResponse, more: list[tuple[bytes, bytes]]) -> None:
+        kept = headers.to_client(response.headers.items(), self._key)
+        self.started = True
+        await self._send({"type": "http.response.start", "status": response.status, "headers": kept + more})
+
+    # -- after
+
+    async def _booking(self, plan: Plan, admitted: Admitted) -> None:
+        """Book what became of the request; if the database is away, again, and in the end leave it to the ledger."""
+        for pause in (*_BOOKING_PAUSES_S, None):
+            try:
+                charged = await self._book(plan, admitted)
+            except (psycopg.Error, TimeoutError, OSError) as error:
+                if pause is None:
+                    log.error(
+                        "a request was not booked and stays set aside until it is reconciled: %s", line(str(error)),
+                        extra={"action": "booking_failed", "reservation": admitted.reservation},
+                    )  # fmt: skip
+                    return
+                await asyncio.sleep(pause)
+            except BudgetError as error:
+                log.error("a request was not booked: %s", error, extra={"action": "booking_failed"})
+                return
+            else:
+                break
+        if self._grant.watch is not None and (why := self._grant.watch.booked(charged)):
+            self._grant.set_stop(Stop("anomaly", why))
+
+    async def _book(self, plan: Plan, admitted: Admitted) -> int:
+        meter = self._grant.meter
+        if self._fate is _Fate.FREE:
+            await meter.release(admitted.reservation)
+            return 0
+        if self._fate is _Fate.UNKNOWN:
+            return await meter.bill(admitted, None, self._note or "no answer came: charged in full")
+        reader = plan.reader
+        spent, note = reader.verdict(
+            plan.text_bytes,
+            hidden=plan.hidden,
+            output_tokens=admitted.output_tokens * plan.metered.candidates,
+            cut=not reader.done,
+        )
+        return await meter.bill(admitted, spent, note or self._note)
+
+
+class _Guard:
+    """Keeps the key out of a stream, also where it comes in two pieces."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key.encode()
+        self._tail = b""
+
+    def cleaned(self, chunk: bytes) -> bytes:
+        if not self._key:
+            return chunk
+        if self._key in chunk:
+            chunk = chunk.replace(self._key, b"[key]")
+        elif self._tail and self._key in self._tail + chunk[: len(self._key)]:
+            found = (self._tail + chunk).index(self._key) + len(self._key) - len(self._tail)
+            chunk = b"[key]" + chunk[found:]
+        self._tail = (self._tail + chunk)[1 - len(self._key) :] if len(self._key) > 1 else b""
+        return chunk
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    parts, size = [], 0
+    async for chunk in response.content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise UsageError("the answer does not end")
+    return b"".join(parts)
+
+
+def _shapes(text: bytes) -> list[Any]:
+    """What an answer that came in one piece consists of."""
+    try:
+        shape = orjson.loads(text)
+    except ValueError:
+        return []
+    return shape if isinstance(shape, list) else [shape]
