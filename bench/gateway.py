@@ -274,7 +274,7 @@ async def _litellm(folder: Path, upstream: str) -> AsyncIterator[str]:
     if not (home / "bin" / "litellm").exists():
         print(f"  setting up LiteLLM in {home} …")
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(home / "bin" / "pip"), "install", "-q", "litellm[proxy]"], check=True)
+        subprocess.run([str(home / "bin" / "pip"), "install", "-qq", "litellm[proxy]"], check=True)
     config = folder / "litellm.yaml"
     settings = {
         "model_list": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -21,6 +22,7 @@ DEFAULT_MODEL: Final = "gpt-6.1-sol"
 _FOLDER: Final = "codex"  # CODEX_HOME, below the private home
 _TOKEN: Final = "AUTO_DEV_GATEWAY_TOKEN"  # noqa: S105 (a variable's name)
 _MOST_ROLLOUT: Final = 512 * 1024 * 1024
+_SOON: Final = timedelta(minutes=5)
 
 # The box is the sandbox: codex's own one, inside of it, fails without a word and with status 0; and in every phase the
 # report must be written. What is off calls hosts of its own, waits for a person, or spends without being asked.
@@ -101,7 +103,7 @@ class CodexCli:
     programs: tuple[str, ...] = ("codex",)
     install = "Install it with `npm install -g @openai/codex` or `pip install openai-codex`."
     hosts: tuple[str, ...] = ("chatgpt.com",)
-    login_mend = "Run `codex login`, or set CODEX_ACCESS_TOKEN."
+    login_mend = "Run `codex login`; if you are logged in, start `codex` once to renew it. Or set CODEX_ACCESS_TOKEN."
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
@@ -137,11 +139,22 @@ class CodexCli:
         except (OSError, UnicodeDecodeError):
             return None
         tokens = told.get("tokens")
-        if not isinstance(tokens, dict) or not tokens.get("access_token"):
+        if not isinstance(tokens, dict) or not self._valid(tokens.get("access_token")):
             return None
         # A second holder of the refresh token would log the user out: it is used once, and replaced.
         kept = {**told, "OPENAI_API_KEY": None, "tokens": {**tokens, "refresh_token": ""}}
         return Login(files={f"{_FOLDER}/auth.json": json.dumps(kept)})
+
+    def _valid(self, token: object) -> bool:
+        """Whether an access token can still be used. With one that ran out codex tries for minutes to renew it."""
+        if not token:
+            return False
+        try:
+            claims = parse_object(base64.urlsafe_b64decode(f"{str(token).split('.')[1]}==").decode())
+        except (ValueError, IndexError):  # no JWT: it does not tell
+            return True
+        ends = claims.get("exp")
+        return not isinstance(ends, int) or ends > (self._clock() + _SOON).timestamp()
 
     def read(self, text: str, seen: Seen) -> Iterable[Event]:
         """One event of ``codex exec --json``."""

@@ -20,7 +20,7 @@ from auto_dev.worktrees.repository import find_root, inspect
 
 _GITHUB = re.compile(r"github\.com[:/]([A-Za-z0-9._-]+/[A-Za-z0-9._-]+?)(?:\.git)?/?$")
 # A file of the project → what its tools download from, as a preset of [sandbox] allow_hosts.
-_HOSTS: Final[Mapping[str, tuple[str, ...]]] = {
+HOSTS: Final[Mapping[str, tuple[str, ...]]] = {
     "pypi": ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile", "uv.lock", "poetry.lock"),
     "npm": ("package.json",),
     "crates": ("Cargo.toml",),
@@ -65,7 +65,7 @@ def detect(root: Path, base_branch: str, remote_url: str | None) -> dict[str, An
         "commands": commands,
         "setup": setup,
         "repository": match[1] if match else "",
-        "hosts": [preset for preset, files in _HOSTS.items() if any((root / file).is_file() for file in files)],
+        "hosts": [preset for preset, files in HOSTS.items() if any((root / file).is_file() for file in files)],
         "agent": "",
     }
 

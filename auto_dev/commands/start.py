@@ -138,7 +138,7 @@ async def _start(
             await _require_startable(place, db, only)
         place.note(settings.folder)
         statuses = await _statuses(place, db)
-        expected = await _estimate(place, db, found, ordered)
+        expected = await _estimate(place, db, found, ordered, checked.config.agent.kind)
         facts = {"ordered": ordered, "ready": statuses["queued"], "estimate_usd": _estimate_facts(expected)}
         lines = [ready_line(statuses), estimate_line(expected, checked.config)]
         if flags.here:
@@ -334,11 +334,15 @@ def _held_up(place: Here, code: ExitCode, *, paused: bool) -> str:
     return f"outside the schedule {place.config.run.schedule} {place.config.run.timezone}" if opens else ""
 
 
-async def _estimate(place: Here, db: Any, found: Backlog, ordered: list[str]) -> Estimate:
+async def _estimate(place: Here, db: Any, found: Backlog, ordered: list[str], agent: str) -> Estimate:
     from auto_dev.budget.ledger import Ledger
+    from auto_dev.nodes.estimate import SCORED
 
     stories: list[Story] = [story for story in found.stories if story.id in ordered]
-    return estimate(stories, await Ledger(db.pool, place.project_id, now).finished_runs())
+    ledger = Ledger(db.pool, place.project_id, now)
+    return estimate(
+        stories, await ledger.finished_runs(), agent=agent, scored=await ledger.estimates(SCORED)
+    )
 
 
 def _estimate_facts(expected: Estimate) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from auto_dev.errors import AutoDevError, ConfigError, StaleLeaseError, Transiti
 from auto_dev.model import DecisionStatus, RunStatus
 from auto_dev.nodes.context import RunContext, RunEndedError, RunPausedError, Services, run_context
 from auto_dev.notify import facts
-from auto_dev.store import decisions, leases, runs
+from auto_dev.store import decisions, leases, panics, runs
 from auto_dev.store.events import QUERIES, Connection, emit, wake
 from auto_dev.store.saver import FencedSaver
 from auto_dev.text import line
@@ -235,6 +235,8 @@ class Runner:
         held = await (await conn.execute(QUERIES["hold_project"], {"project": project})).fetchone()
         if pause.reason == OPERATOR:
             return held is not None and not held["paused"]
+        if pause.reason.startswith(panics.PREFIX):  # released, and the run went on before this daemon read of it
+            return held is not None and held["panicked_at"] is None
         if not pause.reason.startswith("budget"):
             return False
         # A statement of its own, so that it sees what was committed while the one before waited for the lock.

@@ -7,11 +7,19 @@ from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.state import PROCEED, StoryState
 from auto_dev.store.events import emit
 
+SCORED = 20  # how many former estimates say how good they are
+
 
 async def estimate(_state: StoryState, context: RunContext) -> StoryState:
     """Write the range down before money is spent."""
-    history = await context.services.ledger.finished_runs()
-    expected = estimate_cost([context.story], history, context.limits())
+    ledger = context.services.ledger
+    expected = estimate_cost(
+        [context.story],
+        await ledger.finished_runs(),
+        context.limits(),
+        agent=context.policy.agent.kind,
+        scored=await ledger.estimates(SCORED),
+    )
     context.save("estimate.json", {"low": expected.low, "high": expected.high, "basis": expected.basis})
     async with context.write() as conn:
         await emit(

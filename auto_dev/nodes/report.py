@@ -16,6 +16,7 @@ async def report(_state: StoryState, context: RunContext) -> StoryState:
     cost = await services.ledger.cost_of_story(context.story.id)
     async with context.write() as conn:
         await runs.transition(conn, context.run_id, [RunStatus.RUNNING], RunStatus.SUCCEEDED)
+        await services.ledger.score(context.run_id, conn)
         cursor = await conn.execute(QUERIES["get_pull"], {"project": context.project, "story": context.story.id})
         pull = await cursor.fetchone()
         await emit(

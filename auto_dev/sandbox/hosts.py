@@ -56,7 +56,7 @@ def canonical(host: str) -> str:
         raise BadHostError("not a host name")
     if (host.startswith("[") and host.endswith("]")) or ":" in host:
         try:
-            return str(_plain(ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]"))))
+            return str(_plain(ipaddress.IPv6Address(host[1:-1] if host[0] + host[-1] == "[]" else host)))
         except ValueError:
             raise BadHostError("not an IPv6 address") from None
     name = host.lower().removesuffix(".")

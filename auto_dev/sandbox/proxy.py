@@ -193,7 +193,7 @@ def parse(head: bytes) -> _Asked:
     if method == "CONNECT":
         host, port = authority(_text(target))
         return _Asked(host, port, None, 0)
-    match = re.match(r"^http://([^/?#\\]*)([^#]*)$", target, re.IGNORECASE)
+    match = re.match(r"^http://([^/?#\\]*)((?:[/?][^#]*)?)$", target, re.IGNORECASE)
     if match is None:
         raise BadHostError("only CONNECT and http:// addresses are forwarded")
     host, port = authority(_text(match[1]), 80)

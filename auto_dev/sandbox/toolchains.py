@@ -3,11 +3,13 @@
 Never a whole home, never a folder that keeps credentials: of those only the folder with the programs.
 """
 
+# ruff: noqa: PTH110, PTH112, PTH113, PTH114, PTH115, PTH208 (pathlib raises where one may not look; these say no)
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from os.path import exists, isdir, isfile, islink
 from pathlib import Path
 from typing import Final
 
@@ -56,7 +58,7 @@ def roots(env: Mapping[str, str]) -> dict[str, str]:
         used = any(folder in entry.parents or entry == folder for entry in path) or any(
             os.path.lexists(entry / program) for entry in path for program in programs if Path.home() in entry.parents
         )
-        if name not in env and used and folder.is_dir() and not _has_credentials(folder):
+        if name not in env and used and isdir(folder) and not _has_credentials(folder):
             found[name] = str(folder)
     return found
 
@@ -67,7 +69,7 @@ def toolchains(env: Mapping[str, str]) -> tuple[Path, ...]:
     places = _Places(homes())
     for entry in env.get("PATH", "").split(os.pathsep):
         folder = Path(entry)
-        if folder.is_absolute() and folder.is_dir() and not places.of_the_system(folder):
+        if folder.is_absolute() and isdir(folder) and not places.of_the_system(folder):
             found.update(places.of_folder(folder))
     found.update(Path(value) for value in roots(env).values())
     for name in _ROOTS:
@@ -86,7 +88,7 @@ def installation(program: Path) -> tuple[Path, ...]:
 def _outermost(places: _Places, found: Iterable[Path]) -> tuple[Path, ...]:
     shown = {path for path in found if places.may_be_shown(path) and not places.of_the_system(path)}
     shown |= {path.resolve() for path in shown}
-    return tuple(sorted(path for path in shown if path.exists() and not any(up in shown for up in path.parents)))
+    return tuple(sorted(path for path in shown if exists(path) and not any(up in shown for up in path.parents)))
 
 
 class _Places:
@@ -114,25 +116,27 @@ class _Places:
         yield real
         if (root := self._root(real)) is not None:
             yield from self._whole(root)
-        with os.scandir(real) as entries:
-            for _, entry in zip(range(_MOST_ENTRIES), entries, strict=False):
-                path = Path(entry.path)
-                if entry.is_symlink():
-                    yield from self.of_program(path)
-                elif (interpreter := _interpreter(path)) is not None:
-                    yield from self.of_program(interpreter)
+        try:
+            names = sorted(os.listdir(real))[:_MOST_ENTRIES]
+        except OSError:
+            return  # another user's: PATH names it, nothing in it can be run
+        for name in names:
+            if islink(real / name):
+                yield from self.of_program(real / name)
+            elif (interpreter := _interpreter(real / name)) is not None:
+                yield from self.of_program(interpreter)
         user_site = real.parent / "lib"
-        if real.name == "bin" and real.parent in self.shared and user_site.is_dir():  # pip install --user
+        if real.name == "bin" and real.parent in self.shared and isdir(user_site):  # pip install --user
             yield from user_site.glob("python3*")
 
     def of_program(self, program: Path) -> Iterator[Path]:
         """A program: the links that lead to it, and its installation."""
         hops = 0
-        while program.is_symlink() and hops < 20:  # each stage: a venv's python leads to another python
+        while islink(program) and hops < 20:  # each stage: a venv's python leads to another python
             hops += 1
             if (root := self._root(program.parent)) is not None:
                 yield from self._whole(root)
-            program = Path(os.path.normpath(program.parent / program.readlink()))
+            program = Path(os.path.normpath(program.parent / os.readlink(program)))
         try:
             real = program.resolve(strict=True)
         except (OSError, RuntimeError):
@@ -161,7 +165,7 @@ class _Places:
         self.seen.add(root)
         yield root
         config = root / "pyvenv.cfg"
-        if config.is_file():
+        if isfile(config):
             for row in config.read_text("utf-8", "replace").splitlines():
                 key, _, value = row.partition("=")
                 if key.strip() == "home" and value.strip():
@@ -174,7 +178,7 @@ class _Places:
             return None
         if self.of_the_system(root) or _has_credentials(root):
             return None
-        return root if any((root / name).exists() for name in _INSTALLATION) else None
+        return root if any(exists(root / name) for name in _INSTALLATION) else None
 
     def _modules(self, real: Path) -> Path | None:
         """The outermost node_modules around a script: its packages lie beside each other there."""
@@ -186,7 +190,7 @@ class _Places:
 
 def _has_credentials(folder: Path) -> bool:
     return any(os.path.lexists(folder / name) for name in _CREDENTIALS - {".git", "config.json"}) or (
-        folder.name.startswith(".docker") and (folder / "config.json").exists()
+        folder.name.startswith(".docker") and exists(folder / "config.json")
     )
 
 

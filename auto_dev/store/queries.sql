@@ -15,8 +15,8 @@ ON CONFLICT (id) DO UPDATE SET root = excluded.root, state_dir = excluded.state_
 SELECT * FROM projects WHERE id = %(project)s
 
 -- name: hold_project
--- Whether the project is paused; it stays as it is until this transaction ends.
-SELECT paused FROM projects WHERE id = %(project)s FOR SHARE
+-- Whether the project is paused, or a panic stands; it stays as it is until this transaction ends.
+SELECT paused, panicked_at FROM projects WHERE id = %(project)s FOR SHARE
 
 -- name: limit_changed
 -- Whether a limit was changed since then.

@@ -13,6 +13,7 @@ from auto_dev.worktrees.names import is_local
 from auto_dev.worktrees.transport import Remote
 
 _EXCLUDES_LIMIT = 256 * 1024
+_SCRATCH = b".aider.tags.cache.v*/\n"  # aider's map of a repository: it cannot be put elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def _excludes(git_dir: Path, settings: dict[str, str], git: Git) -> bytes:
             texts.append(path.read_bytes()[:_EXCLUDES_LIMIT])
         except OSError:  # most users have none
             continue
-    return b"\n".join(texts)
+    return b"\n".join([*texts, _SCRATCH])
 
 
 def _one_line(value: str | None) -> str:

@@ -198,3 +198,12 @@ def _works_in(pid: int, folder: Path) -> bool:
         return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(folder)
     except OSError:
         return False
+
+
+def test_d3_tags(make_world: Callable[..., Any], tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        world = world_of(make_world, "aider", service.url)
+        code, out = world.run(*BOXED, timeout=110)
+        print(world.git("show", "--stat", "auto-dev/A-1", cwd=world.remote))
+        print(world.git("log", "--stat", "-3", "auto-dev/A-1", cwd=world.remote))
+        assert 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -141,3 +142,77 @@ def test_without_its_database_a_panic_kills_the_daemon(make_world: Any, wait_for
         again = world.call("panic", env=nowhere)
         assert again.returncode == 1
         assert again.stderr.startswith("auto-dev: error: ")
+
+
+def test_a_limit_is_changed_on_a_persons_word_and_the_change_is_kept(make_world: Any) -> None:
+    world = make_world({"UNSURE-1": []})
+    assert world.once()[0] == 3
+    refused = world.call("budget", "raise", "day", "--to", "80")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "nothing was changed" in refused.stderr
+    day = world.json("budget", "raise", "--scope", "day", "--to", "80.5", "--reason", "release day", "--yes")
+    assert (day["limit_microusd"], day["from_microusd"], day["reason"]) == (80_500_000, 50_000_000, "release day")
+    story = world.json("budget", "raise", "unsure-1", "--scope", "story", "--to", "4", "--yes")
+    assert (story["scope"], story["key"], story["limit_usd"], story["resumed"]) == ("story", "UNSURE-1", 4.0, [])
+    changes = world.json("budget", "history", "--changes")["changes"]
+    assert [(change["scope"], change["to_microusd"], change["reason"]) for change in changes] == [
+        ("story", 4_000_000, ""), ("day", 80_500_000, "release day"),
+    ]  # fmt: skip
+    assert {change["by"] for change in changes} == {day["by"]}
+    shown = world.json("budget", "show")
+    assert [(w["scope"], w["cap_microusd"]) for w in shown["windows"]] == [
+        ("day", 80_500_000), ("week", 200_000_000), ("story", 4_000_000),
+    ]  # fmt: skip
+    assert shown["windows"][0] == shown["day"]
+    assert (shown["day"]["alert_usd"], shown["windows"][2]["alert_usd"], shown["stories"]) == (
+        64.4,
+        None,
+        {"UNSURE-1": 0},
+    )
+    assert (shown["usual_per_minute_usd"], shown["estimates"]["n"]) == (None, 0)
+    assert world.sql("SELECT data ->> 'reason' AS why FROM events WHERE kind = 'BUDGET_CHANGED' ORDER BY id") == [
+        {"why": "release day"}, {"why": ""},
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def without_bwrap(tmp_path: Path) -> dict[str, str]:
+    """A PATH on which there is git and little else."""
+    for name in ("git", "sh", "apt-get"):
+        found = shutil.which(name)
+        (tmp_path / name).symlink_to(found or "/bin/true")
+    return {"PATH": str(tmp_path)}
+
+
+def test_without_a_sandbox_nothing_starts_by_itself(make_world: Any, without_bwrap: dict[str, str]) -> None:
+    config = '[agent]\nkind = "claude-code"\nmodel = "my-own"\n'
+    world = make_world({"A-1": []}, config=config)
+    started = world.call("start", "plans", "--yes", "--once", env=without_bwrap)
+    assert (started.returncode, started.stdout) == (1, "")
+    assert (
+        "there is no sandbox, so an agent would run with your own rights: bubblewrap is not installed" in started.stderr
+    )
+    assert "apt-get install bubblewrap" in started.stderr
+    assert started.stderr.endswith("Or add --no-sandbox: agents then run with your own rights.\n")
+    done = world.call("doctor", "--json", env=without_bwrap)
+    assert done.returncode == 1
+    found = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+    for name, words in {
+        "sandbox": "apt-get install bubblewrap",
+        "agent": "claude-code is not installed",
+        "key": "ANTHROPIC_API_KEY is not set",
+        "price": '[budget.prices."my-own"]',
+    }.items():
+        assert (found[name]["level"], words in found[name]["text"]) == ("error", True), found[name]
+    assert "not installed: claude-code" in found["agents"]["text"]
+
+
+def test_doctor_never_shows_a_key_and_takes_an_unreachable_service_for_a_warning(make_world: Any) -> None:
+    gateway = '[gateway]\nanthropic_url = "http://127.0.0.1:1"\n'
+    world = make_world({"A-1": []}, config='[agent]\nkind = "command"\ncommand = ["./agent.sh"]\n' + gateway)
+    done = world.call("doctor", "--json", env={"ANTHROPIC_API_KEY": "canary-key-9b1f"})
+    assert "canary" not in done.stdout + done.stderr
+    found = {finding["name"]: (finding["level"], finding["text"]) for finding in json.loads(done.stdout)["findings"]}
+    assert found["key"] == ("ok", "ANTHROPIC_API_KEY")
+    assert found["gateway"][0] == "warning"
+    assert found["gateway"][1].startswith("http://127.0.0.1:1 cannot be reached now: ")

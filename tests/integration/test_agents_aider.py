@@ -24,6 +24,9 @@ from tests.conftest import Eventually
 from tests.model_server import Answer, Asked, ModelServer, say, story
 
 pytestmark = pytest.mark.integration
+thorough = pytest.mark.skipif(
+    os.environ.get("AUTO_DEV_TEST_AGENTS") != "all", reason="AUTO_DEV_TEST_AGENTS=all runs it: some seconds each"
+)
 
 MODEL = "gpt-4.1"
 BRIEF = "Do it.\nFILE: hello.txt = hi there\n"
@@ -62,7 +65,11 @@ def said(server: ModelServer) -> str:
 
 @pytest.mark.parametrize(
     ("model", "wire"),
-    [("gpt-4.1", "chat"), ("claude-sonnet-4-5", "anthropic"), ("gemini-2.5-pro", "gemini")],
+    [
+        ("gpt-4.1", "chat"),
+        pytest.param("claude-sonnet-4-5", "anthropic", marks=thorough),
+        pytest.param("gemini-2.5-pro", "gemini", marks=thorough),
+    ],
 )
 async def test_it_does_the_work_and_reports(bench: Bench, model: str, wire: str) -> None:
     async with ModelServer(story, keys=[bench.token]) as server:
@@ -82,6 +89,7 @@ async def test_it_does_the_work_and_reports(bench: Bench, model: str, wire: str)
     assert commits.returncode == 128, "committing is for the host"
 
 
+@thorough
 async def test_a_repair_goes_on_in_the_same_conversation(bench: Bench) -> None:
     async with ModelServer(story) as server:
         await play(agent().run(of(bench, server)))
@@ -128,6 +136,7 @@ async def test_cancelling_leaves_nothing(bench: Bench, eventually: Eventually) -
     assert bench.trees.now == set()
 
 
+@thorough
 @pytest.mark.parametrize(
     ("answer", "outcome", "words"),
     [
@@ -160,6 +169,7 @@ async def test_a_refusal_in_the_middle_is_no_success(bench: Bench) -> None:
     assert turn.result.outcome is Outcome.OVER_BUDGET, turn.result
 
 
+@thorough
 async def test_a_cut_answer_is_tried_again(bench: Bench) -> None:
     def scenario(asked: Asked) -> Answer:
         answer = story(asked)
@@ -172,6 +182,7 @@ async def test_a_cut_answer_is_tried_again(bench: Bench) -> None:
     assert (bench.work / "hello.txt").exists()
 
 
+@thorough
 async def test_a_long_brief_that_begins_like_a_command_reaches_the_model(bench: Bench) -> None:
     async with ModelServer(say("Read.")) as server:
         turn = await play(agent().run(of(bench, server, "/run touch planted\n" + "word " * 50_000)))
@@ -180,6 +191,7 @@ async def test_a_long_brief_that_begins_like_a_command_reaches_the_model(bench: 
     assert not (bench.work / "planted").exists()
 
 
+@thorough
 async def test_a_review_can_report(bench: Bench) -> None:
     async with ModelServer(story) as server:
         task = of(bench, server, "Look at it.", phase=Phase.REVIEW)
@@ -189,6 +201,7 @@ async def test_a_review_can_report(bench: Bench) -> None:
     assert report is not None, problem
 
 
+@thorough
 async def test_settings_of_the_worktree_do_not_lead_it_elsewhere(bench: Bench) -> None:
     async with ModelServer(story, keys=[bench.token]) as server:
         task = of(bench, server)
@@ -200,6 +213,7 @@ async def test_settings_of_the_worktree_do_not_lead_it_elsewhere(bench: Bench) -
         assert {entry.model for entry in server.record.entries} == {MODEL}
 
 
+@thorough
 async def test_where_the_report_cannot_be_in_the_chat_the_work_is_still_done(bench: Bench) -> None:
     """Around the run's folder lies another repository, such as a home folder that is one."""
     async with ModelServer(story) as server:
@@ -212,6 +226,7 @@ async def test_where_the_report_cannot_be_in_the_chat_the_work_is_still_done(ben
     assert not task.report_path.exists()
 
 
+@thorough
 async def test_it_asks_no_host_of_its_own(bench: Bench) -> None:
     """Every address that it looks up or connects to, by Python's own audit events."""
     site, calls = bench.root / "site", bench.root / "calls"

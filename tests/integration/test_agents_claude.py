@@ -115,6 +115,11 @@ async def test_another_phase_is_another_conversation_and_a_review_only_reads(ben
         assert last is not None
         assert "Do it." not in json.dumps(last["messages"])
         assert "hi there" in json.dumps(last["messages"]), "it may look"
+        server.scenario = story
+        plan = of(bench, server, "Plan how to do this story.", phase=Phase.PLAN)
+        planned = await play(agent().run(plan))
+        assert planned.result.outcome is Outcome.FINISHED
+        assert plan.report_path.exists()
     assert not (bench.work / "planted.txt").exists()
     report, problem = read_report(task.report_path)
     assert report is not None, problem

@@ -22,6 +22,9 @@ from tests.conftest import Eventually
 from tests.model_server import Answer, ModelServer, say, story
 
 pytestmark = pytest.mark.integration
+thorough = pytest.mark.skipif(
+    os.environ.get("AUTO_DEV_TEST_AGENTS") != "all", reason="AUTO_DEV_TEST_AGENTS=all runs it: some seconds each"
+)
 
 MODEL = "gemini-2.5-pro"
 BRIEF = """Do it.
@@ -79,6 +82,7 @@ async def test_it_does_the_work_and_reports(bench: Bench) -> None:
     assert {path.name for path in bench.work.iterdir()} == {".git", "hello.txt", "home.txt"}
 
 
+@thorough
 async def test_the_report_can_be_written_with_its_own_tool(bench: Bench) -> None:
     """The report lies outside of the folder that the program keeps itself to."""
     path = bench.task("x", kind="gemini").report_path
@@ -144,6 +148,7 @@ async def test_cancelling_leaves_nothing(bench: Bench, eventually: Eventually) -
     assert bench.trees.now == set()
 
 
+@thorough
 async def test_a_lost_conversation_begins_anew(bench: Bench) -> None:
     unknown = "01a1fbde-8df4-4f90-b325-000000000000"
     async with ModelServer(story) as server:
@@ -157,6 +162,7 @@ async def test_a_lost_conversation_begins_anew(bench: Bench) -> None:
     assert session(task)["id"] != unknown
 
 
+@thorough
 @pytest.mark.parametrize(
     ("answer", "outcome", "words"),
     [
@@ -193,6 +199,7 @@ async def test_a_long_limit_stops_it_at_once(bench: Bench) -> None:
     assert 3500 < (turn.result.resets_at - clock()).total_seconds() <= 3600
 
 
+@thorough
 async def test_a_long_brief_reaches_the_model(bench: Bench) -> None:
     async with ModelServer(say("Read.", delay_s=0.5)) as server:  # it echoes the brief, and must not exit meanwhile
         turn = await play(agent().run(of(bench, server, "word " * 100_000)))
@@ -200,6 +207,7 @@ async def test_a_long_brief_reaches_the_model(bench: Bench) -> None:
         assert len(said(server)) > 500_000
 
 
+@thorough
 async def test_a_review_can_report(bench: Bench) -> None:
     async with ModelServer(story) as server:
         task = of(bench, server, "Look at it.", phase=Phase.REVIEW)
@@ -231,6 +239,7 @@ async def test_settings_and_servers_of_the_worktree_are_not_used(bench: Bench) -
     assert not mark.exists()
 
 
+@thorough
 async def test_a_proxy_of_the_users_does_not_get_the_gateways_requests(bench: Bench) -> None:
     bench.env = {"HTTP_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     async with ModelServer(story) as server:

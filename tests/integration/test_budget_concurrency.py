@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -125,6 +126,51 @@ async def test_clients_that_are_cancelled_at_random_leave_the_books_in_order(db:
     await ledger.reconcile([f"run-{number}" for number in range(CLIENTS)])
     await check_books(db)
     assert (await ledger.overview(limits)).day.reserved_microusd == 0
+
+
+async def test_connections_that_are_lost_under_load_leave_nothing_that_its_caller_does_not_know_of(
+    db: Database,
+) -> None:
+    limits = BudgetLimits(day=10**9, week=10**9, story=10**9)
+    ledger = Ledger(db.pool, PROJECT, now)
+    done = asyncio.Event()
+    losses = 0
+
+    async def client(number: int) -> None:
+        nonlocal losses
+        chance = random.Random(number)
+        while not done.is_set():
+            try:
+                taken = await ledger.reserve(f"run-{number}", f"S{number % STORIES}", "m", 10, limits)
+            except psycopg.OperationalError:
+                losses += 1
+                continue
+            cost = chance.choice([None, 0, 4, 10])
+            while True:  # settling again is safe
+                try:
+                    assert await ledger.settle(taken.id, cost) == (10 if cost is None else cost)
+                    break
+                except psycopg.OperationalError:
+                    losses += 1
+
+    async def cut() -> None:
+        async with await psycopg.AsyncConnection.connect(db.conninfo, autocommit=True) as admin:
+            for _ in range(25):
+                before = losses
+                async with asyncio.timeout(20):
+                    while losses == before:  # whoever is in a batch right now
+                        await admin.execute(
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'active'"
+                            " AND datname = current_database() AND pid <> pg_backend_pid()"
+                        )
+                        await asyncio.sleep(0.005)
+        done.set()
+
+    await together([cut(), *(client(number) for number in range(32))])
+    assert losses >= 25
+    assert await db.fetch_all("SELECT id FROM reservations WHERE status = 'open'") == []
+    await check_books(db)
+    assert (await ledger.overview(limits)).day.cost_microusd > 0
 
 
 CHILD = """

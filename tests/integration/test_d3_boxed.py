@@ -118,7 +118,7 @@ async def test_it_ends_when_the_money_does(
     agent: Agent, sandbox: Bubblewrap, db: Database, tmp_path: Path, short_tmp: Path
 ) -> None:
     before = children()
-    limits = BudgetLimits(day=200 * CENT, week=200 * CENT, story=200 * CENT)
+    limits = BudgetLimits(day=40 * CENT, week=40 * CENT, story=40 * CENT)
     scenario = spend(lambda asked: Tokens(20_000, 1000))
     async with (
         kit(db, ModelServer(scenario), limits=limits, wait_s=0.1) as it,

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from genai_prices import data_snapshot
 
+from auto_dev.budget.gateway.chat import ChatReader
 from auto_dev.budget.prices import price_table
 from auto_dev.store.database import Database
 from tests.integration.gateway_kit import CLAUDE, FLASH, GPT, NOW, WIRES, Kit, kit, request
@@ -435,6 +436,18 @@ async def test_a_request_that_failed_at_the_provider_is_charged_in_full(db: Data
     async with kit(db, ModelServer(lambda asked: Answer(status=status, message="broken"))) as it:
         assert (await it.ask("chat")).status == status
         assert await it.in_full()
+
+
+async def test_a_fault_of_the_gateway_itself_is_charged_logged_and_no_end(
+    db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with kit(db, ModelServer(words)) as it:
+        with monkeypatch.context() as patch:
+            patch.setattr(ChatReader, "complete", lambda self, shape: 1 // 0)
+            assert (await it.ask("chat")).status == 502
+        assert "ZeroDivisionError" in caplog.text
+        assert await it.in_full()
+        assert (await it.ask("chat")).status == 200
 
 
 async def test_an_unreachable_provider_costs_nothing(db: Database, unused_port: int) -> None:

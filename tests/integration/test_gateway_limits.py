@@ -83,6 +83,33 @@ async def test_nearly_all_of_a_budget_can_be_spent(db: Database) -> None:
         assert spent == it.server.record.cost_microusd
 
 
+async def test_of_a_long_conversation_what_is_known_is_not_reckoned_in_bytes(db: Database) -> None:
+    limits = replace(LIMITS, story=2 * DOLLAR)
+    async with kit(
+        db, ModelServer(spend(lambda asked: Tokens(80_000 + asked.answers * 600, 900))), limits=limits
+    ) as it:
+        tools = [{"name": "bash", "input_schema": {"type": "object", "properties": {"command": {"type": "string"}}}}]
+        talk: list[dict[str, Any]] = [{"role": "user", "content": "x" * 320_000}]
+        for number in range(40):
+            body = {"model": CLAUDE, "max_tokens": 8000, "messages": talk, "tools": tools}
+            reply = await it.post("/v1/messages", body)
+            if reply.status != 200:
+                break
+            call = reply.json["content"][-1]
+            result = {"type": "tool_result", "tool_use_id": call["id"], "content": f"{number} " * 800}
+            talk = [
+                *talk,
+                {"role": "assistant", "content": reply.json["content"]},
+                {"role": "user", "content": [result]},
+            ]
+        first, *others = sorted(row["amount_microusd"] for row in await it.rows())[::-1]
+        assert first > 3 * max(others[1:]) / 2  # afterwards the first message counts as it was counted
+        assert all(row["charged_microusd"] <= row["amount_microusd"] for row in await it.rows())
+        spent = await it.charged()
+        assert spent == it.server.record.cost_microusd
+        assert limits.story - spent < 500_000  # in bytes alone, no request would fit into the last dollar
+
+
 async def test_a_request_waits_for_room_that_another_makes(db: Database) -> None:
     limits = replace(LIMITS, story=600_000)
     async with kit(db, ModelServer(say("x", usage=Tokens(100, 10), delay_s=0.2)), limits=limits) as it:

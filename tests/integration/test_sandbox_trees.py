@@ -177,8 +177,14 @@ async def test_a_hundred_boxes_leave_nothing(run: Run, sandbox: Bubblewrap) -> N
     assert facts() == before
 
 
-FORKS = "import os, time\nfor n in range(400):\n  try: pid = os.fork()\n  except OSError: print('held'); break\n" \
-        "  if pid == 0: time.sleep(60); os._exit(0)\nelse: print('all')\n"  # fmt: skip
+FORKS = """
+import os, time
+for n in range(400):
+    try: pid = os.fork()
+    except OSError: print("held"); break
+    if pid == 0: time.sleep(60); os._exit(0)
+else: print("all")
+"""
 
 
 async def test_the_kernel_holds_the_number_of_processes(

@@ -39,6 +39,7 @@ _SHELLS: Final = (
 _WRITERS: Final = ("write", "write_file", "create_file", "write_to_file", "create")
 _PATHS: Final = ("file_path", "filepath", "filePath", "path", "absolute_path", "filename")
 _CONTENTS: Final = ("content", "contents", "file_text", "text")
+_REPORT_PATH: Final = re.compile(r"`AUTO_DEV_REPORT` is `([^`]+)`")
 _REPORT: Final = {"summary": "Done as asked.", "confidence": 0.95, "criteria": [], "decisions": [], "blocked": None}
 
 
@@ -122,7 +123,7 @@ class Task:
                 task.report = None if value.strip() == "none" else json.loads(value)
             elif kind == "SAY":
                 task.say = value
-        if "Plan how to do this story" in text or "Review the change below" in text:
+        if _only_looks(text):
             task.files, task.commands = {}, []
         return task
 
@@ -190,6 +191,10 @@ def instance(schema: Mapping[str, Any] | None) -> Any:
     return plain.get(kind, "A story")
 
 
+def _only_looks(text: str) -> bool:
+    return "Plan how to do this story" in text or "Review the change below" in text
+
+
 def _edits_by_text(asked: Asked) -> bool:
     return not asked.tools and ("SEARCH/REPLACE" in asked.system or "file listing" in asked.system)
 
@@ -227,6 +232,9 @@ def _reporting(report: dict[str, Any]) -> Step:
         if "report" in asked.tools:
             return Call("report", report)
         text = json.dumps(report, ensure_ascii=False)
+        told = _REPORT_PATH.findall(asked.prompt)
+        if told and not by_shell and _only_looks(asked.prompt):  # its shell may write nothing, its tool this one file
+            return write(asked, told[-1], text)
         return shell(asked, f"cat > \"$AUTO_DEV_REPORT\" <<'END_OF_FILE'\n{text}\nEND_OF_FILE")
 
     return step

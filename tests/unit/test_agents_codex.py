@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import tomllib
 from collections.abc import Iterable
@@ -196,6 +197,37 @@ def test_usage_is_told_as_differences() -> None:
         Reported(DEFAULT_MODEL, Usage(150, 15)),
         Reported(DEFAULT_MODEL, Usage(30, 3)),  # counted anew
     ]
+
+
+@pytest.mark.parametrize(
+    ("token", "found"),
+    [
+        ("", False),
+        ("opaque", True),
+        ("a.b.c", True),
+        (f"a.{base64.urlsafe_b64encode(json.dumps({'exp': int(NOW.timestamp()) + 3600}).encode()).decode()}.c", True),
+        (f"a.{base64.urlsafe_b64encode(json.dumps({'exp': int(NOW.timestamp()) + 60}).encode()).decode()}.c", False),
+    ],
+    ids=["none", "opaque", "no token", "valid", "runs out"],
+)
+def test_only_a_login_that_is_valid_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str, found: bool
+) -> None:
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path))
+    assert cli().login(lambda name: None) is None
+    tokens = {"access_token": token, "refresh_token": "mine"}
+    (tmp_path / "auth.json").write_text(json.dumps({"OPENAI_API_KEY": "sk-mine", "tokens": tokens}))
+    login = cli().login(lambda name: None)
+    assert (login is not None) is found
+    if login is not None:
+        assert "mine" not in login.files["codex/auth.json"]
+        assert token in login.files["codex/auth.json"]
+
+
+def test_a_token_of_the_environment_comes_first() -> None:
+    login = cli().login(lambda name: "at-1" if name == "CODEX_ACCESS_TOKEN" else None)
+    assert login is not None
+    assert login.env == {"CODEX_ACCESS_TOKEN": "at-1"}
 
 
 JSON = st.recursive(

@@ -18,10 +18,10 @@ from tests.agents_support import Bench
 
 CLI = GeminiCli()
 WORDS = st.sampled_from(
-    (
-        "type init message assistant role content tool_use result status success error stats models input_tokens"
-        " parameters tool_name session_id"
-    ).split()
+    [
+        *("type", "init", "message", "assistant", "role", "content", "tool_use", "result", "status", "success"),
+        *("error", "stats", "models", "input_tokens", "parameters", "tool_name", "session_id"),
+    ]
 )
 
 EVENTS = st.dictionaries(

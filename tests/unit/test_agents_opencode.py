@@ -92,7 +92,11 @@ def test_a_cut_stream_is_not_the_end() -> None:
             Outcome.OVER_BUDGET,
             "status 400: auto-dev: the limit of the day",
         ),
-        (failure(402, '{"message": "auto-dev refused it"}'), Outcome.OVER_BUDGET, "status 402: auto-dev refused it"),
+        (
+            failure(402, '{"message": "auto-dev: refused by the budget"}'),
+            Outcome.OVER_BUDGET,
+            "status 402: auto-dev: refused by the budget",
+        ),
         (failure(401, '{"error": "no such key"}'), Outcome.UNAVAILABLE, "status 401: no such key"),
         (failure(400, "not json"), Outcome.FAILED, "status 400: Bad Request: not json"),
         ({"type": "error", "error": {"name": "UnknownError", "data": {"message": "x"}}}, Outcome.FAILED, "x"),

@@ -18,11 +18,12 @@ from tests.agents_support import Bench
 
 CLI = QwenCli()
 WORDS = st.sampled_from(
-    (
-        "type subtype init assistant message content text tool_use result success is_error usage input_tokens"
-        " output_tokens name input error session_id system [API_Error:"
-    ).split()
-).map(lambda word: word.replace("_E", " E"))
+    [
+        *("type", "subtype", "init", "assistant", "message", "content", "text", "tool_use", "result", "success"),
+        *("is_error", "usage", "input_tokens", "output_tokens", "name", "input", "error", "session_id", "system"),
+        "[API Error: x]",
+    ]
+)
 REFUSED = "[API Error: 400 auto-dev: the budget of this day is used up]"
 
 EVENTS = st.dictionaries(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auto_dev.agents.base import Usage
-from auto_dev.budget.prices import PriceTable, Tokens, checked_usage, price_table
+from auto_dev.budget.meter import Metered
+from auto_dev.budget.prices import STANDARD, PriceTable, Spent, Tokens, checked_usage, price_table
 from auto_dev.config import PriceConfig
 from auto_dev.errors import BudgetError
 
 pytestmark = pytest.mark.unit
 
 NOW = datetime(2026, 2, 9, 12, tzinfo=UTC)
+LATE = datetime(2026, 11, 20, 12, tzinfo=UTC)  # the list has tiers from October 2026 on
 SONNET = "claude-sonnet-4-5"  # 3 in, 15 out, 0.3 cache read, 3.75 and 6 cache write; 6 and 22.5 above 200,000 tokens
 
 
@@ -206,3 +209,67 @@ def test_no_request_costs_more_than_its_worst_case(
     worst = table().worst_case_microusd(model, most_in, most_out, at)
     cost = table().cost_microusd(model, usage, at)
     assert 0 < cost <= worst
+
+
+# -- what the gateway asks
+
+
+@pytest.mark.parametrize(
+    ("model", "spent", "cost"),
+    [
+        (SONNET, Spent(1000, 10, cache_write=500, cache_write_1h=400), 1500 + 375 + 2400 + 150),
+        (SONNET, Spent(1000, 10, searches=3), 3000 + 150 + 30_000),
+        (SONNET, Spent(1000, 0, factor=Decimal("1.1")), 3300),
+        ("gpt-5", Spent(1000, 0, terms={"service_tier": "flex"}), 625),
+        ("gpt-5", Spent(1000, 0, terms={"service_tier": "priority"}), 2500),
+        ("gemini-2.5-flash", Spent(1000, 0, audio=500), 150 + 500),
+        ("gemini-2.5-flash", Spent(1000, 0, cache_read=500, audio=400, audio_read=100), 60 + 12 + 300 + 10),
+    ],
+)
+def test_a_request_is_billed_with_all_that_it_used(model: str, spent: Spent, cost: int) -> None:
+    assert table().bill_microusd(model, spent, LATE) == cost
+
+
+@pytest.mark.parametrize(
+    "spent",
+    [
+        Spent(1000, 10, cache_write=5, cache_write_1h=6), Spent(1000, 0, terms={"service_tier": "gold"}),
+        Spent(10, 0, audio=11), Spent(10, 0, searches=-1), Spent(10, 0, cache_read=11), Spent(0, 5),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_billed_is_refused(spent: Spent) -> None:
+    with pytest.raises(BudgetError):
+        table().bill_microusd("gemini-2.5-flash" if spent.audio else SONNET, spent, LATE)
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash-image", "gpt-audio", "gpt-realtime"])
+def test_models_that_make_pictures_or_sound_are_refused(model: str) -> None:
+    with pytest.raises(BudgetError, match="more than text"):
+        table().rates(model, 10, [STANDARD], LATE, writes="", media=False)
+
+
+def test_the_owners_price_holds_under_any_terms() -> None:
+    mine = table(m=PriceConfig(input=1, output=2))
+    assert mine.bill_microusd("m", Spent(1000, 0, terms={"service_tier": "gold"}), LATE) == 1000
+    assert not mine.has_terms("m", {"service_tier": "default"})
+
+
+@given(
+    st.sampled_from(MODELS),
+    st.integers(1, 1_000_000),
+    st.integers(0, 200_000),
+    st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
+)
+def test_no_bill_is_higher_than_what_was_set_aside(
+    model: str, most_in: int, most_out: int, shares: tuple[float, ...]
+) -> None:
+    try:
+        rates = table().rates(model, most_in, [STANDARD], LATE, writes="any", media=False)
+    except BudgetError:
+        return  # it makes more than text
+    tokens = max(int(most_in * shares[0]), 1)
+    read = int(tokens * shares[1])
+    written = int((tokens - read) * shares[2])
+    spent = Spent(tokens, int(most_out * shares[3]), read, written, int(written * shares[4]))
+    worst = Metered(model, most_in, most_out, 0).worst_microusd(rates, most_out, 0)
+    assert table().bill_microusd(model, spent, LATE) <= worst

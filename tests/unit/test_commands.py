@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from auto_dev.agents.registry import CLIS
 from auto_dev.budget.limits import Window
 from auto_dev.commands.budget import scope_of, window_facts
+from auto_dev.commands.checks import check_key, check_price, vendor_of
+from auto_dev.commands.init import HOSTS, compose
 from auto_dev.commands.start import Flags, closing_line, ready_line
-from auto_dev.config import complaint
+from auto_dev.config import Config, complaint, parse
 from auto_dev.daemon.outcome import Outlook, exit_code
-from auto_dev.errors import AutoDevError, ExitCode, UsageError
+from auto_dev.errors import AgentError, AutoDevError, ConfigError, ExitCode, UsageError
 from auto_dev.model import Scope
 from auto_dev.nodes.ask import criteria_in
+from auto_dev.sandbox.hosts import PRESETS
 
 pytestmark = pytest.mark.unit
 
@@ -115,3 +121,61 @@ def test_what_is_held_up_is_not_done() -> None:
     assert exit_code(Outlook(busy=0, held=1)) is ExitCode.ERROR
     assert exit_code(Outlook(busy=0, held=1, budget=1)) is ExitCode.BUDGET
     assert exit_code(Outlook(busy=0, held=1, decisions=1)) is ExitCode.WAITS
+
+
+def agent(**section: Any) -> Config:
+    return Config.model_validate({"agent": section})
+
+
+@pytest.mark.parametrize(
+    ("section", "vendor"),
+    [
+        ({"kind": "claude-code"}, "anthropic"),
+        ({"kind": "codex", "model": "gpt-5.1"}, "openai"),
+        ({"kind": "opencode", "model": "anthropic/claude-sonnet-4-5"}, "anthropic"),
+        ({"kind": "aider", "model": "o3"}, "openai"),
+        ({"kind": "chat", "model": "openai:gpt-5"}, "openai"),
+        ({"kind": "opencode", "model": "google/gemini-2.5-pro"}, "gemini"),
+        ({"kind": "aider", "model": "my-own"}, None),
+        ({"kind": "command", "command": ["./agent.sh"]}, None),
+    ],
+)
+def test_whose_models_an_agent_asks_for(section: dict[str, Any], vendor: str | None) -> None:
+    assert vendor_of(agent(**section)) == vendor
+
+
+def test_a_key_is_needed_where_the_providers_own_service_is_asked() -> None:
+    own = agent(kind="claude-code")
+    check_key(own, {"ANTHROPIC_API_KEY": "k"}.get)
+    with pytest.raises(AgentError, match=r"ANTHROPIC_API_KEY is not set.*keyring set auto-dev ANTHROPIC_API_KEY"):
+        check_key(own, {"OPENAI_API_KEY": "k"}.get)
+    proxy = Config.model_validate({"agent": {"kind": "codex"}, "gateway": {"openai_url": "http://127.0.0.1:1234"}})
+    for needless in (proxy, agent(kind="claude-code", mode="subscription"), agent(kind="command", command=["x"])):
+        check_key(needless, {}.get)
+
+
+def test_a_configured_model_needs_a_price() -> None:
+    for model in ("claude-sonnet-4-5", "openai/gpt-5", "claude-sonnet-4-5[1m]", "sonnet", "opus[1m]"):
+        check_price(agent(kind="claude-code", model=model))
+    with pytest.raises(ConfigError, match=r'agent\.model: .*\[budget\.prices\."my-own"\]') as refused:
+        check_price(agent(kind="opencode", model="my-own"))
+    assert refused.value.exit_code is ExitCode.ERROR  # not that of a limit that is reached
+    priced = {
+        "agent": {"kind": "opencode", "model": "my-own"},
+        "budget": {"prices": {"my-own": {"input": 0, "output": 0}}},
+    }
+    check_price(Config.model_validate(priced))
+
+
+@pytest.mark.parametrize("kind", ["", *CLIS])
+def test_what_init_writes_is_what_is_accepted(kind: str) -> None:
+    found = {"base_branch": "main", "stories": "plans", "commands": {"tests": "make test"}, "setup": "make",
+             "agent": kind, "repository": "", "hosts": ["pypi", "npm"]}  # fmt: skip
+    config = parse(compose(found), "auto-dev.toml")
+    assert config.agent.kind == (kind or "command")
+    assert config.sandbox.allow_hosts == ["pypi", "npm"]
+    assert parse(compose({**found, "hosts": []}), "auto-dev.toml").sandbox.allow_hosts == []
+
+
+def test_every_preset_that_init_knows_exists() -> None:
+    assert HOSTS.keys() <= PRESETS.keys()

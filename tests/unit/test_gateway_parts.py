@@ -15,7 +15,7 @@ from auto_dev.budget.gateway.anthropic import Messages
 from auto_dev.budget.gateway.chat import ChatCompletions
 from auto_dev.budget.gateway.errors import RefusedError
 from auto_dev.budget.gateway.gemini import GenerateContent
-from auto_dev.budget.gateway.plans import Call, Plan
+from auto_dev.budget.gateway.plans import Api, Call, Plan
 from auto_dev.budget.gateway.responses import Responses
 from auto_dev.budget.gateway.upstream import proxy_for
 from auto_dev.budget.gateway.usage import Events, data_of
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.unit
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PRICES = price_table({}, lambda: NOW)
-APIS = {
+APIS: dict[str, Api] = {
     "anthropic": Messages(),
     "chat": ChatCompletions(),
     "responses": Responses(),
@@ -56,7 +56,8 @@ def test_data_over_several_lines_belongs_together() -> None:
 @pytest.mark.parametrize(
     ("status", "given_headers", "text", "seconds"),
     [
-        (429, {"retry-after": "61"}, "", 61), (429, {"retry-after": "1e9"}, "", None), (429, {"retry-after": "-5"}, "", None),
+        (429, {"retry-after": "61"}, "", 61), (429, {"retry-after": "1e9"}, "", None),
+        (429, {"retry-after": "-5"}, "", None),
         (429, {"retry-after": "soon"}, "", None), (429, {}, "Please try again in 1h2m3s.", 3723),
         (429, {}, "resets in 3 hours and 5 minutes", 11100), (429, {}, "try again in 20ms", None),
         (429, {"retry-after": "9" * 12}, "", 40 * 86400),

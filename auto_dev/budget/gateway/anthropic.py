@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
-from auto_dev.budget.gateway import plans
+import auto_dev.budget.gateway.plans as plans
 from auto_dev.budget.gateway.bodies import Body
 from auto_dev.budget.gateway.errors import RefusedError
 from auto_dev.budget.gateway.plans import Call, Content, Plan, Shape, not_metered
@@ -73,6 +73,7 @@ class Messages:
             text_bytes=max(call.size - content.media_bytes, 0),
             apply=apply,
             reader=MessagesReader(terms),
+            talk=plans.talk(body, "messages", lambda found, items: _look(found, {"messages": items})),
         )
 
 

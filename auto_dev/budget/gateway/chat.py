@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from auto_dev.budget.gateway import openai, plans
+import auto_dev.budget.gateway.openai as openai
+import auto_dev.budget.gateway.plans as plans
 from auto_dev.budget.gateway.bodies import Body
 from auto_dev.budget.gateway.plans import Call, Content, Plan, Shape, not_metered
 from auto_dev.budget.gateway.usage import Reader, UsageError, count, part, text_bytes
@@ -61,6 +62,7 @@ class ChatCompletions:
             apply=apply,
             reader=ChatReader(terms),
             strip_usage=strip,
+            talk=plans.talk(body, "messages", lambda found, items: _look(found, {"messages": items}, model)),
         )
 
 

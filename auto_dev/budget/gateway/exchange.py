@@ -14,9 +14,12 @@ import orjson
 import psycopg
 from yarl import URL
 
-from auto_dev.budget.gateway import bodies, headers, rates
+import auto_dev.budget.gateway.bodies as bodies
+import auto_dev.budget.gateway.headers as headers
+import auto_dev.budget.gateway.rates as rates
 from auto_dev.budget.gateway.errors import RefusedError
 from auto_dev.budget.gateway.grant import Grant, Stop
+from auto_dev.budget.gateway.learned import Beginning, Learned, tightened
 from auto_dev.budget.gateway.plans import Call, Plan, Shape
 from auto_dev.budget.gateway.routes import Route
 from auto_dev.budget.gateway.upstream import KEY_NAMES, Upstream
@@ -30,6 +33,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _ERROR_LIMIT: Final = 1024 * 1024
 _ANSWER_LIMIT: Final = 64 * 1024 * 1024
+_BYTES_PER_TOKEN: Final = 16
 _IN_A_ROW: Final = 10  # short limits without an answer between them: then it is no short one
 _BOOKING_PAUSES_S: Final = (0.2, 1.0, 5.0, 10.0)
 # Providers do not bill a request that they turn away.
@@ -51,8 +55,12 @@ class _Fate(Enum):
 class Exchange:
     """A request of ``grant`` along ``route``; ``started`` tells whether the client has the head of an answer."""
 
-    def __init__(self, upstream: Upstream, grant: Grant, route: Route, given: dict[str, str], send: Send) -> None:
+    def __init__(
+        self, upstream: Upstream, learned: Learned, grant: Grant, route: Route, given: dict[str, str], send: Send
+    ) -> None:
         self._upstream = upstream
+        self._learned = learned
+        self._beginning: Beginning | None = None
         self._grant = grant
         self._route = route
         self._given = given
@@ -70,6 +78,8 @@ class Exchange:
         call = Call(body, len(raw), self._route.model, self._route.sse, host, self._grant.meter.prices, self._given)
         assert self._route.api is not None
         plan = self._route.api.plan(call)
+        self._beginning = self._learned.beginning(self._base, plan)
+        plan = tightened(plan, self._beginning)
         self._watch(raw)
         self._key = await self._ready()
         admitted = await self._admit(plan)
@@ -249,8 +259,9 @@ class Exchange:
 
     async def _start(self, response: aiohttp.ClientResponse, more: list[tuple[bytes, bytes]]) -> None:
         kept = headers.to_client(response.headers.items(), self._key)
+        status = response.status if response.status < 600 else 502
         self.started = True
-        await self._send({"type": "http.response.start", "status": response.status, "headers": kept + more})
+        await self._send({"type": "http.response.start", "status": status, "headers": kept + more})
 
     # -- after
 
@@ -289,6 +300,8 @@ class Exchange:
             output_tokens=admitted.output_tokens * plan.metered.candidates,
             cut=not reader.done,
         )
+        if spent is not None and not note and self._beginning is not None and _usual(spent.input, plan.text_bytes):
+            self._learned.learn(self._beginning, spent.input)
         return await meter.bill(admitted, spent, note or self._note)
 
 
@@ -309,6 +322,11 @@ class _Guard:
             chunk = b"[key]" + chunk[found:]
         self._tail = (self._tail + chunk)[1 - len(self._key) :] if len(self._key) > 1 else b""
         return chunk
+
+
+def _usual(tokens: int, text_bytes: int) -> bool:
+    """Whether a text may well have so few tokens; a count that is only just possible is no ground to build on."""
+    return tokens * _BYTES_PER_TOKEN >= text_bytes
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from auto_dev.budget.gateway import plans
+import auto_dev.budget.gateway.plans as plans
 from auto_dev.budget.gateway.bodies import Body
 from auto_dev.budget.gateway.errors import RefusedError
 from auto_dev.budget.gateway.plans import Call, Content, Plan, Shape, not_metered
@@ -65,6 +65,7 @@ class GenerateContent:
             text_bytes=max(call.size - content.media_bytes, 0),
             apply=apply,
             reader=GeminiReader(candidates),
+            talk=plans.talk(body, "contents", lambda found, items: _look(found, {"contents": items})),
         )
 
 

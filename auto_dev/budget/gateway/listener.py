@@ -23,7 +23,6 @@ _ENDING_S: Final = 5.0
 
 # A client that hangs up or sends no HTTP is no event worth a line, and no trace may show what was in a request.
 _log = logging.getLogger("auto_dev.gateway.http")
-_log.setLevel(logging.CRITICAL + 1)
 
 
 class _Protocol(HttpToolsProtocol):
@@ -63,6 +62,7 @@ class Listener:
             app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
             date_header=False, proxy_headers=False, timeout_keep_alive=75,
         )  # fmt: skip
+        _log.setLevel(logging.CRITICAL + 1)
         self._state = ServerState()
         self._server: asyncio.Server | None = None
         self._path: Path | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from auto_dev.budget.gateway import plans
+import auto_dev.budget.gateway.plans as plans
 from auto_dev.budget.gateway.bodies import Body
 from auto_dev.budget.gateway.errors import RefusedError
 from auto_dev.budget.gateway.plans import Call, not_metered

@@ -67,6 +67,40 @@ class Content:
         return tokens + window if self.unbounded else tokens
 
 
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """A request as a conversation: what stands before it, its items, and what is no text in some of them."""
+
+    head: Mapping[str, Any]
+    items: list[Any]
+    look: Callable[[list[Any]], Content]
+
+
+_NOT_READ: Final = frozenset(
+    ("max_tokens", "max_completion_tokens", "max_output_tokens", "stream", "stream_options", "temperature", "metadata",
+     "service_tier", "generationConfig", "generation_config")
+)  # fmt: skip
+
+
+def talk(body: Body, items: str, look: Callable[[Content, list[Any]], None]) -> Talk | None:
+    """The conversation under the key ``items``; None where the provider may leave parts of it out."""
+    found = body.get(items)
+    if (
+        not isinstance(found, list)
+        or body.get("context_management")
+        or body.get("truncation") not in (None, "disabled")
+    ):
+        return None
+
+    def looked(some: list[Any]) -> Content:
+        content = Content()
+        look(content, some)
+        return content
+
+    head = {key: value for key, value in body.items() if key != items and key not in _NOT_READ}
+    return Talk(head, list(found), looked)
+
+
 @dataclass(slots=True)
 class Plan:
     """A request that was looked through. ``apply`` writes what it may have (output tokens, searches) into the body."""
@@ -78,6 +112,7 @@ class Plan:
     apply: Callable[[int, int], None]
     reader: Reader
     strip_usage: bool = False
+    talk: Talk | None = None
 
 
 @dataclass(frozen=True, slots=True)

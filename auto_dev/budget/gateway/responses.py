@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from auto_dev.budget.gateway import openai, plans
+import auto_dev.budget.gateway.openai as openai
+import auto_dev.budget.gateway.plans as plans
 from auto_dev.budget.gateway.bodies import Body
 from auto_dev.budget.gateway.errors import RefusedError
 from auto_dev.budget.gateway.plans import Call, Content, Plan, Shape, not_metered
@@ -63,6 +64,7 @@ class Responses:
             text_bytes=0 if content.unbounded else max(call.size - content.media_bytes, 0),
             apply=apply,
             reader=ResponsesReader(terms),
+            talk=plans.talk(body, "input", lambda found, items: _look(found, items, openai.image_tokens(model))),
         )
 
 

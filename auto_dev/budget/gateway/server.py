@@ -10,10 +10,14 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any, Final, Self
 
-from auto_dev.budget.gateway import bodies, errors, headers, routes
+import auto_dev.budget.gateway.bodies as bodies
+import auto_dev.budget.gateway.errors as errors
+import auto_dev.budget.gateway.headers as headers
+import auto_dev.budget.gateway.routes as routes
 from auto_dev.budget.gateway.errors import RefusedError
 from auto_dev.budget.gateway.exchange import CutError, Exchange
 from auto_dev.budget.gateway.grant import Grant, Stop, Upstreams, Watch
+from auto_dev.budget.gateway.learned import Learned
 from auto_dev.budget.gateway.listener import Listener
 from auto_dev.budget.gateway.upstream import Upstream
 from auto_dev.budget.meter import RunMeter
@@ -38,6 +42,7 @@ class Gateway:
 
     def __init__(self, keys: Callable[[str], str | None], clock: Callable[[], datetime]) -> None:
         self._upstream = Upstream(keys, clock)
+        self._learned = Learned()
         self._grants: set[Grant] = set()
         self._halted = ""
         self._halting: set[asyncio.Task[None]] = set()
@@ -111,6 +116,11 @@ class Gateway:
             await _answer(send, status, errors.body(routes.vendor_of(path), status, refused.message))
         except bodies.GoneError:
             pass
+        except Exception:  # a fault of ours: it must be seen, and must not look like one of the budget
+            log.exception("a request failed in the gateway", extra={"action": "gateway_failed", "run": grant.run_id})
+            if not started.begun:
+                text = errors.body(routes.vendor_of(path), 502, "the gateway failed; its log says why")
+                await _answer(send, 502, text)
 
     async def _granted(
         self, grant: Grant, scope: Scope, path: str, query: dict[str, str], receive: Receive, send: _Started
@@ -122,7 +132,7 @@ class Gateway:
         )
         raw = await bodies.read(receive, given) if method == "POST" else b""
         self._check(grant)
-        exchange = Exchange(self._upstream, grant, route, given, send)
+        exchange = Exchange(self._upstream, self._learned, grant, route, given, send)
         if route.api is not None:
             grant.requests += 1
             work = asyncio.ensure_future(exchange.run(raw))

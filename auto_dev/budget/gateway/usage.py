@@ -121,6 +121,8 @@ class Reader:
         if self.spent is not None and not (cut and not self.done):
             return self._believed(self.spent, text_bytes)
         if self.certain is not None:
+            if (doubt := self._too_little_input(self.certain, text_bytes)) is not None:
+                return None, doubt
             seen = output_tokens if hidden else min(self.delivered + _ON_ITS_WAY, output_tokens)
             spent = replace(self.certain, output=max(seen, self.spent.output if self.spent else 0))
             return spent, "the answer broke off: its input, and the output that may have been made"
@@ -132,9 +134,13 @@ class Reader:
                 None,
                 f"charged in full: {spent.output} output tokens are reported for {self.delivered} bytes of text",
             )
-        if text_bytes > 4 * _BYTES_PER_TOKEN * spent.input + _FREE_BYTES:
-            return None, f"charged in full: {spent.input} input tokens are reported for a request of {text_bytes} bytes"
-        return spent, ""
+        doubt = self._too_little_input(spent, text_bytes)
+        return (spent, "") if doubt is None else (None, doubt)
+
+    def _too_little_input(self, spent: Spent, text_bytes: int) -> str | None:
+        if text_bytes <= 4 * _BYTES_PER_TOKEN * spent.input + _FREE_BYTES:
+            return None
+        return f"charged in full: {spent.input} input tokens are reported for a request of {text_bytes} bytes"
 
 
 def count(usage: Mapping[str, Any], name: str, *, needed: bool = False) -> int:
