@@ -10,7 +10,8 @@ import pytest
 from auto_dev.budget.anomaly import SAME_REQUEST
 from auto_dev.daemon.control import Control
 from auto_dev.daemon.scheduler import OPERATOR
-from auto_dev.errors import AutoDevError
+from auto_dev.errors import AutoDevError, ExitCode
+from auto_dev.processes import start_ticks
 from auto_dev.store import backlog, decisions, leases, panics, runs
 from auto_dev.store.database import Database
 from auto_dev.store.events import QUERIES
@@ -236,3 +237,38 @@ async def test_an_answer_lets_one_kind_pass(db: Database, answer: str, passes: s
     async with db.transaction() as conn:
         assert await panics.waived(conn, "p", "run-A") == passes
         assert await panics.waived(conn, "p", "run-B") == set()
+
+
+# ── a daemon ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_daemon_ends_its_agents_and_goes_on_after_every_release(project: Any, eventually: Any) -> None:
+    """Also when a run goes on before the daemon has read that the panic is over."""
+    made = project({"A-1": [], "B-1": []})
+    made.hold.touch()
+    async with made.serving(once=False) as (daemon, _):
+        control = made.control(daemon)
+        boot = daemon.services.boot_id
+        for round_number in range(1, 4):
+            await eventually(lambda n=round_number: made.calls() == {"A-1": n, "B-1": n}, 60)
+            done = await control.panic("it bites")
+            assert (done.new, sorted(done.stopped)) == (True, ["A-1", "B-1"])
+            await eventually(lambda: not daemon.runner.in_hand)
+            async with daemon.services.db.pool.connection() as conn:
+                trees = await panics.trees(conn, daemon.services.place.id, boot)
+            assert [pid for pid, started in trees if start_ticks(pid) == started] == []
+            assert set((await made.statuses()).values()) == {"paused"}
+            released = await control.release()
+            assert len(released.resumed) == 2
+        made.hold.unlink()
+        await eventually(lambda: set(made.statuses_now().values()) == {"in_review"}, 60)
+
+
+async def test_a_pass_that_a_panic_ends_does_not_count_as_done(project: Any, eventually: Any) -> None:
+    made = project({"A-1": [], "B-1": ["A-1"]})
+    made.hold.touch()
+    async with made.serving() as (daemon, task):
+        await eventually(lambda: made.calls()["A-1"] == 1)
+        await made.control(daemon).panic()
+        assert await asyncio.wait_for(task, 60) is ExitCode.ERROR
+    assert await made.statuses() == {"A-1": "paused", "B-1": "blocked"}

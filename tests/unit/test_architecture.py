@@ -23,6 +23,7 @@ BASE = (
     "tasks",
     "watcher",
     "processes",
+    "sandbox",
     "secrets",
     "config",
     "place",
