@@ -48,13 +48,13 @@ async def demo(folder: Path | None, *, go_on: bool) -> ExitCode:
         place.mkdir(parents=True, exist_ok=True)
         (place / MARKER).write_text("made by `auto-dev demo`; may be removed\n", "utf-8")
     _enter(place)
-    output.say(f"The demo lies in {place}. No sandbox is used: it plays its own recorded agent.")
+    output.say(f"The demo lies in {place}.")
     with StandIn(place / "github.json", repository=REPOSITORY, token=TOKEN, git_dir=place / "remote.git") as forge:
         output.say(f"Local GitHub stand-in at {forge.url}; recorded answers stand in for the model.\n")
         if not go_on:
             await _make(place, forge.url)
         os.chdir(place / "todo")
-        code = await start(Flags(place / "todo" / "plans", foreground=True, once=True, yes=True, sandbox=False))
+        code = await start(Flags(place / "todo" / "plans", foreground=True, once=True, yes=True))
         pages = await _save_pages(forge, place / "pull-requests")
     await _coming_home(place, pages)
     return ExitCode.DONE if code in (ExitCode.DONE, ExitCode.WAITS) else code

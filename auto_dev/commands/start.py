@@ -13,7 +13,7 @@ from typing import Any, Final
 from auto_dev import config as configuration
 from auto_dev.budget.estimate import Estimate, estimate
 from auto_dev.commands import output
-from auto_dev.commands.checks import Checked, preflight
+from auto_dev.commands.checks import Checked, preflight, refuse_panic
 from auto_dev.commands.here import Here, here
 from auto_dev.commands.launch import cancellable, countdown, serve_here, start_background
 from auto_dev.config import Config
@@ -97,6 +97,7 @@ async def start(flags: Flags) -> ExitCode:
         sandbox=flags.sandbox,
     )
     checked = await preflight(settings)
+    settings = settings.model_copy(update={"sandbox": checked.confined})
     found = await asyncio.to_thread(read_stories, place.root, folder)
     _say_warnings(checked, found, folder)
     return await _start(flags, place, settings, checked, found)
@@ -111,6 +112,7 @@ async def run_one(story: str, folder: Path | None, *, sandbox: bool, as_json: bo
         project_id=place.project_id, root=place.root, folder=target, state_home=place.home, once=True, sandbox=sandbox
     )
     checked = await preflight(settings)
+    settings = settings.model_copy(update={"sandbox": checked.confined})
     found = await asyncio.to_thread(read_stories, place.root, target)
     wanted = next((s for s in found.stories if s.id.lower() == story.lower()), None)
     if wanted is None:
@@ -126,6 +128,7 @@ async def _start(
     flags: Flags, place: Here, settings: Settings, checked: Checked, found: Backlog, only: str | None = None
 ) -> ExitCode:
     async with place.database(begin=True) as db:
+        await refuse_panic(place, db)
         other = instance.running(place.place.state)
         if other is not None:
             _same_order(flags, place, settings, other)
@@ -169,7 +172,7 @@ async def _serve(
         output.emit_json({**facts, "pid": None, "exit_code": int(code), "status": status})
     elif flags.once:
         counts = Counter(story["status"] for story in status["stories"])
-        output.say(closing_line(counts, _held_up(place, code, paused=status["paused"])))
+        output.say(closing_line(counts, _held_up(place, code, status)))
     return code
 
 
@@ -235,7 +238,7 @@ def _say_warnings(checked: Checked, found: Backlog, folder: Path) -> None:
     for problem in found.problems:
         error = StoryError(problem.message, where=_where(problem), mend=problem.mend)
         output.warn(f"{problem.level}: {error}")
-    for text in warnings_about(checked.repository):
+    for text in (*checked.notes, *warnings_about(checked.repository)):
         output.warn(f"warning: {text}")
     if not found.stories:
         raise StoryError(
@@ -325,8 +328,10 @@ def closing_line(statuses: Mapping[str, int], held_up: str) -> str:
     return f"Ended: {', '.join(parts) or 'nothing to do'}.{ask}"
 
 
-def _held_up(place: Here, code: ExitCode, *, paused: bool) -> str:
-    if paused:
+def _held_up(place: Here, code: ExitCode, status: Mapping[str, Any]) -> str:
+    if status["panic"]:
+        return "a panic stands, `auto-dev release` goes on"
+    if status["paused"]:
         return "the project is paused, `auto-dev resume` goes on"
     if code is ExitCode.BUDGET:
         return "the budget is reached"
@@ -340,9 +345,7 @@ async def _estimate(place: Here, db: Any, found: Backlog, ordered: list[str], ag
 
     stories: list[Story] = [story for story in found.stories if story.id in ordered]
     ledger = Ledger(db.pool, place.project_id, now)
-    return estimate(
-        stories, await ledger.finished_runs(), agent=agent, scored=await ledger.estimates(SCORED)
-    )
+    return estimate(stories, await ledger.finished_runs(), agent=agent, scored=await ledger.estimates(SCORED))
 
 
 def _estimate_facts(expected: Estimate) -> dict[str, Any]:

@@ -69,6 +69,8 @@ async def _apply(
         await _hint(conn, context, text)
     if action == PROCEED:
         return {"route": AFTER[asked_by]}
+    if action == "resume":
+        return {"route": asked_by}  # the same node once more, in the same round
     target = RETRY_AT.get(asked_by, asked_by)
     again: StoryState = {"route": target, "repairs": 0, "seen": {}}
     if target == "implement" and asked_by != "implement":

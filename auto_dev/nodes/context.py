@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import DictRow
 
 from auto_dev.agents.base import AgentRunner
-from auto_dev.budget.gateway import Gateway
+from auto_dev.budget.anomaly import Anomaly, RunWatch
 from auto_dev.budget.ledger import Ledger
 from auto_dev.budget.limits import Alert, BudgetLimits
 from auto_dev.budget.meter import RunMeter
@@ -35,6 +35,9 @@ from auto_dev.worktrees.mirror import BaseTip, Mirror
 from auto_dev.worktrees.transport import Remote
 from auto_dev.worktrees.worktree import Worktrees
 
+if TYPE_CHECKING:  # aiohttp and uvicorn: half a second that a command which only writes rows need not wait
+    from auto_dev.budget.gateway import Gateway
+
 FRESH_FOR = timedelta(minutes=1)  # a base branch's tip is looked up again after this
 
 
@@ -53,11 +56,15 @@ class RunPausedError(AutoDevError):
 
 
 class AnomalyError(AutoDevError):
-    """The run spends in a way that is not usual, and a person should look. ``kind`` is what the answer may waive."""
+    """The run spends in a way that is not usual, and a person should look. ``kind`` is what the answer may waive.
 
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
+    ``panic``: not this run alone is to stop.
+    """
+
+    def __init__(self, found: Anomaly) -> None:
+        super().__init__(found.reason)
+        self.kind = found.kind
+        self.panic = found.panic
 
 
 class RunEndedError(AutoDevError):
@@ -160,6 +167,7 @@ class RunContext:
     base_branch: str
     hint: str
     run_dir: Path
+    watch: RunWatch | None = None  # of what the run spends; made for its first turn
 
     @property
     def project(self) -> str:

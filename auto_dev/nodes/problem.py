@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from auto_dev.errors import AutoDevError
+from auto_dev.errors import AutoDevError, ConfigError
 from auto_dev.nodes.context import AnomalyError, RunContext
 from auto_dev.nodes.state import ASK, StoryState
 from auto_dev.notify import facts
@@ -53,18 +53,31 @@ async def ask_about(state: StoryState, context: RunContext, node: str, error: Au
             key=f"problem:{node}:{number}",
             kind="problem",
             question=f"{context.story.id} stopped in step “{node}”: {error.what.rstrip('.')}. What now?",
-            why=". ".join(part for part in (error.where, error.mend) if part),
+            why=". ".join(part for part in (error.where, error.mend, _frozen(context, error)) if part),
             options=(RETRY, SKIP, ABANDON),
             evidence=evidence,
         ),
     )
 
 
+def _frozen(context: RunContext, error: AutoDevError) -> str:
+    if not isinstance(error, ConfigError):
+        return ""
+    return (
+        "This run keeps the configuration that it began with: mend auto-dev.toml, then call "
+        f"`auto-dev retry {context.story.id}`; “Try again” goes on with the old one"
+    )
+
+
 async def ask_about_anomaly(state: StoryState, context: RunContext, node: str, error: AnomalyError) -> StoryState:
     """Something in the spending is not usual: only this run waits, and going on waives it for the rest of the run."""
     go_on = {
-        "id": "go_on", "label": "Go on, this is all right", "action": "retry", "recommended": False,
+        "id": "go_on", "label": "Go on, this is all right", "action": "resume", "recommended": False,
         "wants_text": False, "data": {"waives": error.kind},
+    }  # fmt: skip
+    hint = {
+        "id": "hint", "label": "Go on, and tell the agent this", "action": "resume", "recommended": False,
+        "wants_text": True, "data": {},
     }  # fmt: skip
     stop = {**ABANDON, "label": "Stop and keep the work", "recommended": True}
     return await open_question(
@@ -76,7 +89,7 @@ async def ask_about_anomaly(state: StoryState, context: RunContext, node: str, e
             kind="anomaly",
             question=f"{context.story.id} spends in an unusual way: {error.what.rstrip('.')}. Go on?",
             why="The limits hold all the same; the run was stopped so that you can look at what it does.",
-            options=(go_on, stop, SKIP),
+            options=(go_on, hint, stop, SKIP),
             evidence=({"title": "what was seen", "excerpt": error.what},),
         ),
     )

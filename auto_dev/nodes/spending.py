@@ -13,6 +13,12 @@ from auto_dev.store import panics
 
 async def watch_of(context: RunContext) -> RunWatch:
     """Looks for what is not usual in the spending of this run; a person's waivers hold for the whole run."""
+    if context.watch is None:
+        context.watch = await _new_watch(context)
+    return context.watch
+
+
+async def _new_watch(context: RunContext) -> RunWatch:
     services, limits = context.services, context.limits()
     async with services.db.pool.connection() as conn:
         waived = await panics.waived(conn, context.project, context.run_id)
@@ -61,4 +67,4 @@ class Reports:
         if self._watch.booked(cost):
             found = self._watch.found
             assert found is not None
-            raise AnomalyError(found.kind, found.reason)
+            raise AnomalyError(found)

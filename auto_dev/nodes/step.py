@@ -53,6 +53,9 @@ def step(name: str, phase: Phase, progress: int, node: Node, *, spends: bool = F
         except (RunPausedError, RunEndedError, StaleLeaseError):
             raise
         except AnomalyError as error:
+            if error.panic:
+                await context.services.panic(error.what, context.run_id, error.kind)
+                raise RunPausedError(f"panic: {error.what}") from error
             return dict(await ask_about_anomaly(state, context, name, error))
         except AutoDevError as error:
             about = {"action": "node_problem", "run": context.run_id, "node": name, "why": str(error)}

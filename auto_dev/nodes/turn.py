@@ -9,6 +9,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from auto_dev.agents.brief import compose_brief
 from auto_dev.budget.anomaly import RunWatch
 from auto_dev.budget.gateway import Grant, Stop, Upstreams
 from auto_dev.errors import AgentError, AutoDevError
-from auto_dev.model import Phase
+from auto_dev.model import DecisionStatus, Phase
 from auto_dev.nodes.commands import ProcessRecorder
 from auto_dev.nodes.context import AnomalyError, RunContext, RunPausedError
 from auto_dev.nodes.spending import Reports, watch_of
@@ -38,9 +39,11 @@ from auto_dev.nodes.workplace import (
     workplace,
     worktree_rooms,
 )
-from auto_dev.report import Report, read_report
+from auto_dev.report import DecisionWish, Report, read_report
+from auto_dev.store import decisions
 from auto_dev.store.events import QUERIES, emit
 from auto_dev.tasks import end_tasks
+from auto_dev.text import jsonable
 from auto_dev.worktrees.site import Worktree
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ _RULE_FILES = ("AGENTS.md", "CLAUDE.md", "CONTRIBUTING.md")
 _RULES_LIMIT = 12_000  # characters
 _GRACE_S: Final = 4.0  # for an agent whose request was refused: to say so and end by itself
 _END_AGAIN_S: Final = 10.0
+_LIMITED: Final = timedelta(minutes=15)
 _REFUSAL: Final = {"claude-code": 402}  # 400 stops the other agents at once; Claude Code tries that six times
 
 
@@ -65,7 +69,8 @@ async def agent_turn(
         upstream_of(runner, turn) as urls,
         _connected(context, worktree, replace(Upstreams.of(context.policy.gateway), **urls)) as connected,
     ):
-        task = _task(context, worktree, turn, extra, provisioned, connected, recorder)
+        answers = await answers_of(context)
+        task = _task(context, worktree, turn, extra, provisioned, connected, recorder, answers)
         async with context.write() as conn:
             await conn.execute(QUERIES["agent_started"], {"run": context.run_id})
             await emit(
@@ -75,13 +80,14 @@ async def agent_turn(
         result = await _watch(context, runner, task, connected)
     await recorder.done()
     facts = {"outcome": result.outcome, "detail": result.detail, "exit": result.exit_code}
+    facts["decisions"] = jsonable(result.data.get("decisions") or [])
     context.save(f"turn-{phase}-{round_number}.json", facts)
     async with context.write() as conn:
         await emit(
             conn, context.project, "AGENT_ENDED", story=context.story.id, run=context.run_id,
             outcome=result.outcome, detail=result.detail, phase=phase,
         )  # fmt: skip
-    await _raise_for(context, result, connected)
+    _raise_for(result, connected, context.services.clock() + _LIMITED)
     return result
 
 
@@ -122,6 +128,7 @@ def _task(
     provisioned: Mapping[str, str],
     connected: Connected,
     recorder: ProcessRecorder,
+    answers: Mapping[str, str],
 ) -> AgentTask:
     """The turn's task: its brief to read, its report to write, its environment by allowlist."""
     phase, round_number, config = turn.phase, turn.round, turn.config
@@ -168,6 +175,7 @@ def _task(
         home=context.home,
         last_turn=lambda: connected.grant.last_turn,
         confined=context.services.sandbox.confines,
+        answers=answers,
     )
 
 
@@ -215,20 +223,17 @@ _STOPPED: Final[Mapping[str, Outcome]] = {
 }
 
 
-async def _raise_for(context: RunContext, result: AgentResult, connected: Connected) -> None:
-    """What the gateway saw counts before what the agent said of it."""
+def _raise_for(result: AgentResult, connected: Connected, later: datetime) -> None:
+    """What the gateway saw counts before what the agent said of it. ``later``: the end of a limit that states none."""
     found, stop = connected.watch.found, connected.grant.stop
     if found is not None:
-        if found.panic:
-            await context.services.panic(found.reason, context.run_id, found.kind)
-            raise RunPausedError(f"panic: {found.reason}")
-        raise AnomalyError(found.kind, found.reason)
+        raise AnomalyError(found)
     if stop is not None:
         raise _stopped(stop)
     if result.outcome is Outcome.OVER_BUDGET:
         raise RunPausedError(f"budget: {result.detail}", result.resets_at, cause="budget")
     if result.outcome is Outcome.RATE_LIMITED:
-        raise RunPausedError(f"rate limit: {result.detail}", result.resets_at)
+        raise RunPausedError(f"rate limit: {result.detail}", result.resets_at or later)
     if result.outcome is Outcome.UNAVAILABLE:
         raise AgentError(result.detail or "the agent cannot be started")
 
@@ -259,8 +264,29 @@ def endpoint_env(endpoint: Endpoint) -> dict[str, str]:
 
 
 def report_of(context: RunContext, phase: Phase, round_number: int) -> tuple[Report | None, str]:
-    """The report that the agent left in that turn, or what is wrong with it."""
-    return read_report(context.agent_dir / f"report-{phase}-{round_number}.json")
+    """The report that the agent left in that turn, or what is wrong with it.
+
+    What it asked a person for while it worked (a permission, say) counts as a question of its report.
+    """
+    report, problem = read_report(context.agent_dir / f"report-{phase}-{round_number}.json")
+    asked = turn_of(context, phase, round_number).get("decisions") or []
+    if report is not None and asked:
+        wishes = [DecisionWish.model_validate(one) for one in asked]
+        report = report.model_copy(update={"decisions": [*report.decisions, *wishes]})
+    return report, problem
+
+
+async def answers_of(context: RunContext) -> dict[str, str]:
+    """The agent's own questions that a person has answered in this run → the chosen option's label, or the text."""
+    async with context.services.db.pool.connection() as conn:
+        rows = await decisions.of_run(conn, context.run_id)
+    found: dict[str, str] = {}
+    for row in rows:
+        if row["status"] == DecisionStatus.ANSWERED:
+            chosen = next((str(option["label"]) for option in row["options"] if option["id"] == row["answer"]), "")
+            asked = (str(entry["question"]) for entry in row["evidence"] if entry.get("question"))
+            found |= {question: row["answer_text"] or chosen for question in asked if question in row["question"]}
+    return found
 
 
 def turn_of(context: RunContext, phase: Phase, round_number: int) -> dict[str, Any]:

@@ -8,13 +8,12 @@ from auto_dev.gates.decisions import without_answered
 from auto_dev.gates.engine import rule as rule_one
 from auto_dev.gates.engine import run_gates
 from auto_dev.gates.registry import gates_for
-from auto_dev.model import DecisionStatus, Phase, Route, Verdict
+from auto_dev.model import Phase, Route, Verdict
 from auto_dev.nodes.commands import CommandBench, outcome_from
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.state import StoryState
-from auto_dev.nodes.turn import report_of, turn_of
+from auto_dev.nodes.turn import answers_of, report_of, turn_of
 from auto_dev.nodes.verdicts import rule
-from auto_dev.store import decisions
 
 
 async def verify(state: StoryState, context: RunContext) -> StoryState:
@@ -36,7 +35,7 @@ async def gate_context_of(state: StoryState, context: RunContext, bench: Command
     base, head = state["base_sha"], state["head_sha"]
     report, problem = report_of(context, Phase.IMPLEMENT, state.get("round", 0))
     if report is not None:
-        report = without_answered(report, await _answered(context))
+        report = without_answered(report, list(await answers_of(context)))
     outcomes = [outcome_from(row) for row in context.load("baseline.json") or []]
     baseline: dict[str, CommandOutcome] = {outcome.name: outcome for outcome in outcomes}
     changes = await history.changes(base, head)
@@ -56,19 +55,6 @@ async def gate_context_of(state: StoryState, context: RunContext, bench: Command
         diff=lambda path: history.diff(base, head, path),
         run_command=bench.run,
     )
-
-
-async def _answered(context: RunContext) -> list[str]:
-    """The agent's own questions that a person has answered in this run."""
-    async with context.services.db.pool.connection() as conn:
-        rows = await decisions.of_run(conn, context.run_id)
-    return [
-        str(entry["question"])
-        for row in rows
-        if row["status"] == DecisionStatus.ANSWERED
-        for entry in row["evidence"]
-        if entry.get("question") and str(entry["question"]) in row["question"]
-    ]
 
 
 def _turn_verdict(context: RunContext, round_number: int) -> Judgement | None:

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Final
 
 from auto_dev.agents.environment import agent_env, boxed_env
+from auto_dev.agents.registry import program_of
 from auto_dev.errors import AutoDevError
 from auto_dev.nodes.context import RunContext
 from auto_dev.processes import RunTree
 from auto_dev.sandbox.base import Box
 from auto_dev.sandbox.hosts import Rules
 from auto_dev.sandbox.proxy import EgressProxy, proxy_env
+from auto_dev.sandbox.toolchains import installation
 from auto_dev.text import line
 from auto_dev.worktrees import provision
 from auto_dev.worktrees.site import Worktree
@@ -70,13 +72,14 @@ def worktree_rooms(context: RunContext, worktree: Worktree) -> Rooms:
 
 
 def _command_files(context: RunContext) -> tuple[Path, ...]:
-    """The files that ``[agent] command`` names outside the worktree; what else they need, ``[sandbox] read`` shows."""
-    words = context.policy.agent.command
-    if not words:
-        return ()
-    root = context.services.place.root
-    named = [root / words[0] if "/" in words[0] else Path(), *(Path(word) for word in words[1:])]
-    return tuple(path for path in named if path.is_absolute() and path.is_file())
+    """What the agent's own program consists of. Of a command only the files that it names: they may lie in the user's
+    checkout, among others that are none of the agent's business; ``[sandbox] read`` shows more. Raises AgentError.
+    """
+    config, root = context.policy.agent, context.services.place.root
+    words = program_of(config, root)
+    if config.kind not in ("command", "acp"):
+        return installation(Path(words[0])) if words else ()
+    return tuple(path for word in words if (path := Path(word)).is_absolute() and path.is_file())
 
 
 def checkout_rooms(context: RunContext, folder: Path, room: Path) -> Rooms:
@@ -98,7 +101,9 @@ async def workplace(context: RunContext, rooms: Rooms, gateway: Path | None = No
     async with AsyncExitStack() as stack:
         forwards = {GATEWAY_PORT: gateway} if gateway is not None else {}
         if policy.allow_hosts:
-            proxy = await stack.enter_async_context(EgressProxy(Rules.of(policy.allow_hosts), on_refused=refused.append))
+            proxy = await stack.enter_async_context(
+                EgressProxy(Rules.of(policy.allow_hosts), on_refused=refused.append)
+            )
             socket = new_socket(services.sockets)
             await proxy.listen(socket)
             forwards[PROXY_PORT] = socket

@@ -145,8 +145,12 @@ def test_when_the_budget_ends_in_mid_story_the_agent_is_gone_in_5_s_and_its_work
             "SELECT max(created_at) AS at FROM reservations UNION ALL"
             " SELECT at FROM events WHERE kind = 'RUN_PAUSED' ORDER BY 1"
         )
-        assert (ended["at"] - last["at"]).total_seconds() < 5 + 5, "the refused request comes after the last granted one"
-        saved = world.git("for-each-ref", "--format=%(refname)", cwd=next(world.folder.glob("home/projects/*/mirror.git")))
+        assert (ended["at"] - last["at"]).total_seconds() < 5 + 5, (
+            "the refused request comes after the last granted one"
+        )
+        saved = world.git(
+            "for-each-ref", "--format=%(refname)", cwd=next(world.folder.glob("home/projects/*/mirror.git"))
+        )
         assert "refs/heads/auto-dev/A-1" in saved
         mirror = next(world.folder.glob("home/projects/*/mirror.git"))
         assert "more" in world.git("show", "auto-dev/A-1:spent.txt", cwd=mirror)
@@ -176,7 +180,9 @@ while :; do sleep 0.2; done
 ROUNDS = int(os.environ.get("AUTO_DEV_KILLS", "3"))
 
 
-def test_no_process_outlives_a_daemon_that_is_killed(make_world: Callable[..., Any], wait_for: Callable[..., Any]) -> None:
+def test_no_process_outlives_a_daemon_that_is_killed(
+    make_world: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
     world = make_world({"A-1": []})
     (world.repo / "agent.sh").write_text(HOSTILE)
     for number in range(ROUNDS):
@@ -196,7 +202,7 @@ def test_no_process_outlives_a_daemon_that_is_killed(make_world: Callable[..., A
 
 def _works_in(pid: int, folder: Path) -> bool:
     try:
-        return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(folder)
+        return Path(f"/proc/{pid}/cwd").readlink().is_relative_to(folder)
     except OSError:
         return False
 

@@ -104,9 +104,7 @@ def test_no_secret_is_in_anything_that_is_kept_or_sent(nosy: Any) -> None:
         ["git", "cat-file", "--batch-all-objects", "--batch"], cwd=world.remote, check=True, capture_output=True
     ).stdout.decode("utf-8", "replace")
     texts["objects"] = objects
-    assert [
-        (where, secret) for where, text in texts.items() for secret in CANARIES.values() if secret in text
-    ] == []
+    assert [(where, secret) for where, text in texts.items() for secret in CANARIES.values() if secret in text] == []
 
 
 def test_without_a_sandbox_start_refuses_and_says_how_to_get_one(make_world: Any) -> None:

@@ -122,7 +122,9 @@ async def test_the_setup_command_runs_once_in_the_worktree_with_its_environment(
     wanted = setup(command='echo "$AUTO_DEV_PORT_2 $TMPDIR" >> out; echo said', ports=2, copy=[".env"])
     env = {"PATH": os.environ["PATH"]}
     first = await provision(project.worktrees, project.worktree, wanted, project.run_dir, logs=project.run_dir, env=env)
-    second = await provision(project.worktrees, project.worktree, wanted, project.run_dir, logs=project.run_dir, env=env)
+    second = await provision(
+        project.worktrees, project.worktree, wanted, project.run_dir, logs=project.run_dir, env=env
+    )
     assert first.ok
     assert first.ports == second.ports
     assert second.setup is None
@@ -136,7 +138,11 @@ async def test_the_setup_command_runs_once_in_the_worktree_with_its_environment(
 async def test_a_setup_command_that_fails_is_run_again(project: Project) -> None:
     wanted = setup(command="test -e marker")
     env = {"PATH": os.environ["PATH"]}
-    failed = await provision(project.worktrees, project.worktree, wanted, project.run_dir, logs=project.run_dir, env=env)
+    failed = await provision(
+        project.worktrees, project.worktree, wanted, project.run_dir, logs=project.run_dir, env=env
+    )
     assert not failed.ok
     (project.worktree.path / "marker").write_text("")
-    assert (await provision(project.worktrees, project.worktree, wanted, project.run_dir, logs=project.run_dir, env=env)).ok
+    assert (
+        await provision(project.worktrees, project.worktree, wanted, project.run_dir, logs=project.run_dir, env=env)
+    ).ok

@@ -175,7 +175,7 @@ def _run(argv: list[str]) -> None:
 
 
 def main() -> None:
-    """``python -m auto_dev.agents.install --folder FOLDER [NAME…]``"""
+    """``python -m tests.install_agents --folder FOLDER [NAME…]``"""
     parser = argparse.ArgumentParser(prog="./dev agents", description="Install the real agents that tests drive.")
     parser.add_argument("--folder", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; without: all")
