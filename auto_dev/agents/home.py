@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
+import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -23,13 +24,20 @@ def put_files(home: Path, files: Mapping[str, str]) -> None:
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if not parts or ".." in parts or path.startswith("/"):
             raise ValueError(f"not a path below the home: {path!r}")
-        fd = os.open(home, _FOLDER)
+        fd = _opened(home)
         try:
             for part in parts[:-1]:
                 fd = _below(fd, part)
             _replace(fd, parts[-1], content.encode("utf-8"))
         finally:
             os.close(fd)
+
+
+def _opened(home: Path) -> int:
+    """The home itself, which its owner may enter whatever the agent made of its mode."""
+    if stat.S_ISDIR((found := home.lstat()).st_mode) and stat.S_IMODE(found.st_mode) & 0o700 != 0o700:
+        home.chmod(0o700)
+    return os.open(home, _FOLDER)
 
 
 def _below(parent: int, name: str) -> int:
@@ -39,8 +47,8 @@ def _below(parent: int, name: str) -> int:
             return os.open(name, _FOLDER, dir_fd=parent)
         except FileNotFoundError:
             pass
-        except OSError:  # a link or a file
-            os.unlink(name, dir_fd=parent)
+        except OSError:  # a link, a file, or a closed folder
+            _remove(parent, name)
         os.mkdir(name, 0o700, dir_fd=parent)
         return os.open(name, _FOLDER, dir_fd=parent)
     finally:
@@ -64,5 +72,6 @@ def _remove(folder: int, name: str) -> None:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         pass
-    except OSError:  # a folder
-        shutil.rmtree(name, dir_fd=folder)
+    except OSError:  # a folder: set aside, since one that an agent filled can take for ever to delete
+        aside = f".{name}.{secrets.token_hex(4)}.old"
+        os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)

@@ -240,13 +240,6 @@ class Ledger(Books):
                 raise result
         return sum(result["status"] == "open" for result in results if not isinstance(result, BaseException))
 
-    async def request_of(self, reservation: str) -> tuple[str, datetime]:
-        """The model of a reservation and when it was made. Raises BudgetError for an unknown one."""
-        rows = await self._rows("reservation", {"project": self._project, "id": reservation})
-        if not rows:
-            raise _unknown(reservation)
-        return rows[0]["model"], rows[0]["created_at"]
-
     # -- limits
 
     async def ensure_caps(self, limits: BudgetLimits) -> None:

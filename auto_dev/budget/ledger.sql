@@ -14,11 +14,6 @@ SELECT ledger_batch(%(project)s, %(ops)s::jsonb, %(windows)s::jsonb, %(announce)
 -- Until every batch that is under way has ended: a killed client's last one may still be at work in the server.
 SELECT pg_advisory_xact_lock(hashtext('auto_dev.ledger'), hashtext(%(project)s));
 
--- name: reservation
-SELECT model, created_at, status, charged_microusd
-  FROM reservations
- WHERE id = %(id)s AND project_id = %(project)s;
-
 -- name: open_reservations
 SELECT id FROM reservations
  WHERE project_id = %(project)s AND run_id = ANY (%(runs)s) AND status = 'open'

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from auto_dev.budget.ledger import WAIT_S, Ledger
 from auto_dev.budget.limits import BudgetLimits, OnAlert
-from auto_dev.budget.prices import STANDARD, PriceTable, Rates, Spent, Terms, TokenUsage
+from auto_dev.budget.prices import STANDARD, PriceTable, Rates, Spent, Terms
 from auto_dev.errors import BudgetError
 
 _ABSURD: Final = 4  # times what a request was reckoned to take at most: that is no usage any more, but a mistake
@@ -63,7 +63,7 @@ class Admitted:
 
 
 class RunMeter:
-    """Meters the requests of one run; fits the Meter that agents are given.
+    """Meters the requests that one run makes through the gateway.
 
     A request that does not fit waits up to ``wait_s`` seconds for room.
     """
@@ -85,8 +85,6 @@ class RunMeter:
         self.prices = prices
         self._on_alert = on_alert
         self._wait_s = wait_s
-
-    # -- the gateway's requests
 
     async def admit(self, request: Metered) -> Admitted:
         """Set the worst case aside in all scopes, lowered to what the budget still allows.
@@ -128,6 +126,10 @@ class RunMeter:
             alert_at=self._limits.alert_at, on_alert=self._on_alert,
         )  # fmt: skip
 
+    async def release(self, reservation: str) -> None:
+        """Give a reservation back whose request was certainly never sent, or is certainly not billed."""
+        await self._ledger.release(reservation)
+
     def _judged(self, admitted: Admitted, spent: Spent) -> tuple[int | None, str]:
         """The cost of ``spent``; None with the reason when it cannot be believed."""
         request = admitted.request
@@ -145,41 +147,6 @@ class RunMeter:
         if cost > admitted.amount_microusd:
             return cost, "cost more than was set aside"
         return cost, ""
-
-    # -- requests whose tokens the caller counts itself
-
-    async def reserve(self, model: str, input_tokens: int, max_output_tokens: int) -> str:
-        """Set the worst case aside in all scopes; return the reservation's id.
-
-        Waits while others may make room, then raises BudgetExceededError; BudgetError for a model without a price.
-        """
-        amount = self.prices.worst_case_microusd(model, input_tokens, max_output_tokens)
-        granted = await self._ledger.acquire(
-            self._run_id, self._story_id, model, amount, self._limits, wait_s=self._wait_s
-        )
-        return granted.id
-
-    async def settle(self, reservation: str, usage: TokenUsage | None) -> int:
-        """Book the real usage and return micro-dollars charged; a usage that cannot be true is charged in full."""
-        cost, note, tokens = None, "", {}
-        if usage is not None:
-            names = ("input", "output", "cache_read", "cache_write")
-            tokens = {name: getattr(usage, name) for name in names}
-            model, at = await self._ledger.request_of(reservation)
-            cost, note = self._cost(model, at, usage)
-        return await self._ledger.settle(
-            reservation, cost, usage=tokens, note=note, alert_at=self._limits.alert_at, on_alert=self._on_alert
-        )
-
-    async def release(self, reservation: str) -> None:
-        """Give a reservation back whose request was certainly never sent, or is certainly not billed."""
-        await self._ledger.release(reservation)
-
-    def _cost(self, model: str, at: datetime, usage: TokenUsage) -> tuple[int | None, str]:
-        try:
-            return self.prices.cost_microusd(model, usage, at), ""
-        except BudgetError as error:
-            return None, f"charged in full: {error}"
 
 
 def _most_output(request: Metered, rates: Rates, searches: int, amount: int, least: int) -> int:

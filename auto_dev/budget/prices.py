@@ -177,21 +177,6 @@ class PriceTable:
         info = self._info(model.strip().lower())
         return info.context_window if info else None
 
-    def worst_case_microusd(
-        self, model: str, input_tokens: int, max_output_tokens: int, at: datetime | None = None
-    ) -> int:
-        """The most that a request of this size can cost: every token at the dearest rate that may apply to it.
-
-        Raises BudgetError for an unknown model and for numbers of tokens that make no sense.
-        """
-        tokens = _count(input_tokens, "input tokens"), _count(max_output_tokens, "output tokens")
-        price = self._price(model, at)
-        rates = [
-            max(_dearest(getattr(price, name), tokens[0]) for name in names) for names in (_INPUT_RATES, _OUTPUT_RATES)
-        ]
-        dollars = sum((rate * count for rate, count in zip(rates, tokens, strict=True)), Decimal(0)) / MICRO
-        return _rounded_up(dollars + _dearest(price.requests_kcount, tokens[0]) / 1000)
-
     def cost_microusd(self, model: str, usage: TokenUsage, at: datetime | None = None) -> int:
         """What a request cost; cache writes at the provider's standard duration.
 

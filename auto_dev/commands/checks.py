@@ -7,6 +7,7 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from auto_dev.agents.programs import find_program, host_env
 from auto_dev.agents.registry import CLIS, check_agent
 from auto_dev.budget.prices import price_table
 from auto_dev.commands.here import Here
-from auto_dev.config import FILE_NAME, Config, GatewayConfig
+from auto_dev.config import FILE_NAME, Config, GatewayConfig, SandboxConfig
 from auto_dev.daemon.checkout import look
 from auto_dev.daemon.clock import now
 from auto_dev.daemon.control import still_panicking
@@ -27,8 +28,9 @@ from auto_dev.errors import AgentError, AutoDevError, BudgetError, ConfigError, 
 from auto_dev.forge import make_forge
 from auto_dev.gates.registry import gates_for
 from auto_dev.notify.registry import make_channels
-from auto_dev.sandbox import probe
-from auto_dev.sandbox.hosts import Rules
+from auto_dev.sandbox import mounts, probe
+from auto_dev.sandbox.base import SandboxError
+from auto_dev.sandbox.hosts import PRESETS, Rules
 from auto_dev.secrets import secret
 from auto_dev.store import panics
 from auto_dev.store.database import Database
@@ -178,7 +180,7 @@ def check_policy(config: Config, root: Path) -> None:
     from auto_dev.budget.gateway import Upstreams
 
     gates_for(config)
-    Rules.of(config.sandbox.allow_hosts)
+    check_sandbox(config.sandbox)
     Upstreams.of(config.gateway)
     if config.run.graph is not None:
         load_graph(config.run.graph, graph_version(config.run.graph))
@@ -189,6 +191,23 @@ def check_policy(config: Config, root: Path) -> None:
                 where=f"{root / FILE_NAME}: setup.copy",
                 mend="Create it in your checkout, or take it out of the list.",
             )
+
+
+def check_sandbox(config: SandboxConfig) -> None:
+    """What boxes are to be given exists and may be given. Raises ConfigError."""
+    Rules.of(config.allow_hosts)
+    for entry in config.allow_hosts:
+        if not (entry in PRESETS or "." in entry or ":" in entry):
+            near = get_close_matches(entry.lower(), PRESETS, n=1)
+            mend = f"Did you mean {near[0]!r}?" if near else f'A host without a dot needs its port: "{entry}:8080".'
+            raise ConfigError(f"there is no preset {entry!r}", where="sandbox.allow_hosts", mend=mend)
+    for key, paths in (("read", config.read), ("write", config.write)):
+        for path in paths:
+            try:
+                mounts.check_given([Path(path).expanduser()], write=key == "write")
+            except SandboxError as error:
+                mend = error.mend or f"Mend it, or take it out of [sandbox] {key}."
+                raise ConfigError(f"{path!r}: {error.what}", where=f"sandbox.{key}", mend=mend) from None
 
 
 def check_remote(config: Config, repository: UserRepository) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 from collections.abc import Awaitable
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 
 from auto_dev import __version__
 from auto_dev import config as configuration
-from auto_dev.agents.registry import CLIS, check_agent, detect
+from auto_dev.agents.registry import CLIS, check_agent, detect, program_of
 from auto_dev.commands import output
 from auto_dev.commands.checks import (
     UNBOXED_KINDS,
@@ -44,7 +45,15 @@ from auto_dev.worktrees.repository import find_root
 DISK_NEEDED = 1024**3  # bytes
 MEMORY_WANTED = 4 * 1024**3
 CONNECT_S = 2.0
-TESTED = {"claude-code": "2.1", "opencode": "1.18", "gemini": "0.61", "qwen": "0.15", "aider": "0.86"}  # versions
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_SHELL_WORDS = frozenset((
+    *("alias", "cd", "command", "eval", "exec", "exit", "export", "for", "if", "read", "set", "source", "time", "trap"),
+    *("type", "ulimit", "umask", "unset", "until", "while", "case"),
+))  # fmt: skip
+TESTED = {
+    "claude-code": "2.1", "codex": "0.169", "opencode": "1.18", "gemini": "0.61", "qwen": "0.15", "aider": "0.86",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ async def _project() -> list[Finding]:
     checks = {"repository": _repository, "configuration": _configuration, "agent": _agent, "agents": _agents,
               "key": _key, "price": _price, "forge": _forge, "channels": _channels}  # fmt: skip
     found = [await _found(name, examine(root, config)) for name, examine in checks.items()]
-    return [*found, await _sandbox(config), *await _upstreams(config)]
+    return [*found, *_commands(config), await _sandbox(config), *_hidden(root, config), *await _upstreams(config)]
 
 
 def _python() -> Finding:
@@ -125,8 +134,8 @@ async def _git() -> Finding:
 async def _repository(root: Path, config: Config) -> str:
     found = await look(root, state_home(), config)
     check_remote(config, found)
-    remote = f"remote {config.project.remote}" if found.push else "no remote: branches stay local"
-    return "; ".join((f"{root}, base branch {found.base_branch}, {remote}", *warnings_about(found)))
+    remote = (f"remote {config.project.remote}",) if found.push else ()
+    return "; ".join((f"{root}, base branch {found.base_branch}", *remote, *warnings_about(found)))
 
 
 async def _configuration(root: Path, config: Config) -> str:
@@ -135,6 +144,49 @@ async def _configuration(root: Path, config: Config) -> str:
         return "no auto-dev.toml: the defaults hold (`auto-dev init` writes one)"
     names = ", ".join(gate.name for gate in config.gates.command) or "none: nothing runs the project's tests"
     return f"auto-dev.toml is fit; commands that judge the work: {names}"
+
+
+def _commands(config: Config) -> list[Finding]:
+    """Commands of setup and gates whose program is not there: the first word, where it is one."""
+    commands = {f"gate {gate.name}": gate.run for gate in config.gates.command}
+    if config.setup.command:
+        commands["setup"] = config.setup.command
+    return [
+        Finding(
+            name, "warning", f"{program!r} is not on PATH, which {command!r} calls; install it, or mend the command"
+        )
+        for name, command in commands.items()
+        if (program := program_in(command)) and shutil.which(program) is None
+    ]
+
+
+def program_in(command: str) -> str:
+    """The program that a shell command calls first; "" where only a shell can tell, or for a path."""
+    for word in command.split():
+        if _ASSIGNMENT.match(word):
+            continue
+        return word if _PROGRAM.fullmatch(word) and word not in _SHELL_WORDS else ""
+    return ""
+
+
+def _hidden(root: Path, config: Config) -> list[Finding]:
+    """A command's own files outside the repository: what lies beside them is not shown in a sandbox."""
+    if config.agent.kind not in ("command", "acp"):
+        return []
+    shown = [Path(path).expanduser() for path in config.sandbox.read]
+    with suppress(AutoDevError):
+        folders = dict.fromkeys(
+            path.parent
+            for word in program_of(config.agent, root)[1:]
+            if (path := Path(word)).is_absolute() and path.is_file()
+            and not any(path.is_relative_to(folder) for folder in (root, *shown))
+        )  # fmt: skip
+        return [
+            Finding("sandbox", "warning", f"of {folder} the agent sees only the files that its command names; "
+                    f'[sandbox] read = ["{folder}"] shows the rest')
+            for folder in folders
+        ]  # fmt: skip
+    return []
 
 
 async def _agent(root: Path, config: Config) -> str:
@@ -180,7 +232,12 @@ async def _key(_root: Path, config: Config) -> str:
     if config.agent.mode == "subscription":
         return 'mode = "subscription": the agent logs in by itself, and its cost is what it reports'
     present = [key_of(vendor) for vendor in VENDORS if secret(key_of(vendor))]
-    return ", ".join(present) or "none: agents can ask no model of Anthropic, OpenAI or Google"
+    if present:
+        return ", ".join(present)
+    vendor = vendor_of(config)
+    if vendor is not None and config.agent.kind not in UNBOXED_KINDS:  # check_key wants one for the provider's own
+        return f"none: {upstream_of(config, vendor)} is asked without"
+    return "none: agents can ask no model of Anthropic, OpenAI or Google"
 
 
 async def _price(_root: Path, config: Config) -> str:

@@ -49,10 +49,27 @@ async def init(*, force: bool, as_json: bool) -> ExitCode:
         output.emit_json({"path": str(target), "found": found})
     else:
         output.say(f"Wrote {target}")
-        for name, value in found.items():
-            output.say(f"  {name}: {value}")
-        output.say("Read it, then run `auto-dev doctor` and `auto-dev start DIR`.")
+        for text in told(found):
+            output.say(f"  {text}")
+        ask = "auto-dev start" if found["stories"] else "auto-dev start DIR"
+        output.say(f"Read it, commit it, then run `auto-dev doctor` and `{ask}`.")
     return ExitCode.DONE
+
+
+def told(found: Mapping[str, Any]) -> list[str]:
+    """What was found, a line each, as a person reads it."""
+    words = {
+        "base branch": found["base_branch"],
+        "stories": found["stories"] or "no folder of them: name it as DIR, or set [project] stories",
+        "agent": found["agent"] or "none is installed: set [agent]",
+        "setup": found["setup"] or "none",
+        **{f"gate {name}": command for name, command in found["commands"].items()},
+        "hosts let through": ", ".join(found["hosts"]) or "none",
+        "forge": f"GitHub, {found['repository']}" if found["repository"] else "none: pull requests stay local",
+    }
+    if not found["commands"]:
+        words["gates"] = "none found: nothing would run the project's tests, set [[gates.command]]"
+    return [f"{name}: {value}" for name, value in words.items()]
 
 
 def detect(root: Path, base_branch: str, remote_url: str | None) -> dict[str, Any]:

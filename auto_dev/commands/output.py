@@ -20,10 +20,11 @@ STYLES = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that wraps long lines itself only on a terminal."""
+    """A console that wraps and folds only on a terminal: in a pipe a URL stays in one piece."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()
+    return Console(stderr=stderr, highlight=False, soft_wrap=not terminal, width=None if terminal else 2000)
 
 
 def emit_json(value: Any) -> None:

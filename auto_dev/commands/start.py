@@ -143,7 +143,7 @@ async def _start(
         statuses = await _statuses(place, db)
         expected = await _estimate(place, db, found, ordered, checked.config.agent.kind)
         facts = {"ordered": ordered, "ready": statuses["queued"], "estimate_usd": _estimate_facts(expected)}
-        lines = [ready_line(statuses), estimate_line(expected, checked.config)]
+        lines = [ready_line(statuses), estimate_line(expected, checked.config), sandbox_line(checked)]
         if flags.here:
             return await _serve(flags, place, db, settings, facts, lines, broken=_broken(found))
     return await _background(flags, settings, facts, lines)
@@ -337,6 +337,14 @@ def _held_up(place: Here, code: ExitCode, status: Mapping[str, Any]) -> str:
         return "the budget is reached"
     opens = window_opens(place.config, now())
     return f"outside the schedule {place.config.run.schedule} {place.config.run.timezone}" if opens else ""
+
+
+def sandbox_line(checked: Checked) -> str:
+    """What agents and commands may reach."""
+    if not checked.confined:
+        return "No sandbox: agents and commands run with your own rights"
+    hosts = ", ".join(checked.config.sandbox.allow_hosts)
+    return f"Agents and commands run in a sandbox: no network but the model{f' and {hosts}' if hosts else ''}"
 
 
 async def _estimate(place: Here, db: Any, found: Backlog, ordered: list[str], agent: str) -> Estimate:

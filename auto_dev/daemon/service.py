@@ -47,6 +47,7 @@ KEEP_THREADS_DAYS = 1.0  # checkpoints of runs that ended longer ago are of no u
 POLL_JOBS_S = 0.5
 GRACE_S = 300.0  # how long a phase under way may take to complete after the first request to stop
 CANCEL_AGAIN_S = 10.0  # an agent's tree gets 5 s to end by itself
+PANIC_AGAIN_S = 0.5  # … and in a panic none: the second cancellation ends its grace
 WORKER_AGAIN_S = 3.0  # procrastinate ends its own tasks in several rounds of a second
 FLUSH_S = 15.0  # how long a daemon that ends waits for its last messages
 
@@ -268,7 +269,7 @@ class Daemon:
         self._panic = panic.line
         services.gateway.halt(panic.reason)
         if self.runner.in_hand:
-            await end_tasks(*self.runner.in_hand.values(), again_s=CANCEL_AGAIN_S)
+            await end_tasks(*self.runner.in_hand.values(), again_s=PANIC_AGAIN_S)
             async with services.db.transaction() as conn:
                 await panics.stop_runs(conn, self.settings.project_id, panic)
 

@@ -71,6 +71,8 @@ async def _apply(
         return {"route": AFTER[asked_by]}
     if action == "resume":
         return {"route": asked_by}  # the same node once more, in the same round
+    if row["kind"] == "problem" and asked_by == "review":
+        return {"route": asked_by}  # nothing is wrong with the work: nobody has looked at it yet
     target = RETRY_AT.get(asked_by, asked_by)
     again: StoryState = {"route": target, "repairs": 0, "seen": {}}
     if target == "implement" and asked_by != "implement":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from auto_dev.errors import AgentError, BudgetError
 from auto_dev.model import Phase
-from auto_dev.nodes.context import AnomalyError, RunContext, RunPausedError
+from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.state import PROCEED, StoryState
-from auto_dev.nodes.turn import agent_turn
+from auto_dev.nodes.turn import STOPPED, agent_turn
 from auto_dev.store.events import QUERIES
 from auto_dev.worktrees.site import Worktree
 
@@ -19,7 +18,7 @@ async def implement(state: StoryState, context: RunContext) -> StoryState:
     plan = (context.load("plan.json") or {}).get("summary", "")
     try:
         await agent_turn(context, worktree, Phase.IMPLEMENT, state.get("round", 0), extra=plan)
-    except (RunPausedError, AgentError, AnomalyError, BudgetError):
+    except STOPPED:
         # What it did until it was stopped is work, and is kept. A cancelled turn is not collected: the lease may be
         # somebody else's by now, and the next owner adopts the worktree as it stands.
         await _collect(context, worktree)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from auto_dev.model import Phase
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.state import PROCEED, StoryState
-from auto_dev.nodes.turn import agent_turn, report_of
+from auto_dev.nodes.turn import STOPPED, agent_turn, report_of
 
 
 async def plan(state: StoryState, context: RunContext) -> StoryState:
@@ -14,7 +14,11 @@ async def plan(state: StoryState, context: RunContext) -> StoryState:
         return {"route": PROCEED}
     worktrees = context.services.worktrees
     worktree = await worktrees.create(context.story.id, context.run_id, state["base_sha"], context.branch)
-    await agent_turn(context, worktree, Phase.PLAN, 0)
+    try:
+        await agent_turn(context, worktree, Phase.PLAN, 0)
+    except STOPPED:
+        await worktrees.reset(worktree, state["base_sha"])
+        raise
     await worktrees.reset(worktree, state["base_sha"])
     report, problem = report_of(context, Phase.PLAN, 0)
     context.save("plan.json", {"summary": report.summary if report else "", "problem": problem})

@@ -7,7 +7,7 @@ from auto_dev.gates.engine import rule as rule_one
 from auto_dev.model import Phase, Route, Verdict
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.state import PROCEED, StoryState
-from auto_dev.nodes.turn import agent_turn, report_of
+from auto_dev.nodes.turn import STOPPED, agent_turn, report_of
 from auto_dev.nodes.verdicts import rule
 
 _DIFF_LIMIT = 60_000  # characters
@@ -21,7 +21,12 @@ async def review(state: StoryState, context: RunContext) -> StoryState:
     round_number = state.get("round", 0)
     worktree = await worktrees.create(context.story.id, context.run_id, state["base_sha"], context.branch)
     diff = await worktrees.history.diff(state["base_sha"], state["head_sha"], limit=_DIFF_LIMIT)
-    await agent_turn(context, worktree, Phase.REVIEW, round_number, extra=diff)
+    try:
+        await agent_turn(context, worktree, Phase.REVIEW, round_number, extra=diff)
+    except STOPPED:
+        # What the reviewer changed must not become the story's work, whichever node the run goes on with.
+        await worktrees.reset(worktree, state["head_sha"])
+        raise
     await worktrees.reset(worktree, state["head_sha"])
     report, problem = report_of(context, Phase.REVIEW, round_number)
     if report is None:

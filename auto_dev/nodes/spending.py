@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
 
-from auto_dev.agents.base import Reported
+from auto_dev.agents.base import AgentResult, Event, Reported
 from auto_dev.budget.anomaly import RunWatch
-from auto_dev.budget.limits import BudgetExceededError
+from auto_dev.budget.limits import BudgetExceededError, Window
+from auto_dev.errors import BudgetError
 from auto_dev.nodes.context import AnomalyError, RunContext
 from auto_dev.store import panics
+
+log = logging.getLogger(__name__)
+
+_REST_S: Final = 0.2
 
 
 async def watch_of(context: RunContext) -> RunWatch:
@@ -46,6 +56,27 @@ class Reports:
 
     async def book(self, event: Reported) -> None:
         """Raises BudgetExceededError when a limit is reached, BudgetError for a model without a price, AnomalyError."""
+        window, cost = await self._book(event)
+        if window.unspent_microusd <= 0:
+            raise BudgetExceededError(window, cost, self._context.limits().zone)
+        if self._watch.booked(cost):
+            found = self._watch.found
+            assert found is not None
+            raise AnomalyError(found)
+
+    async def book_rest(self, events: AsyncIterator[Event | AgentResult]) -> None:
+        """Book what the agent has told of already when its turn is to be ended."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REST_S):
+                async for event in events:
+                    if not isinstance(event, Reported):
+                        continue
+                    try:
+                        await self._book(event)
+                    except BudgetError as error:
+                        log.warning("%s", error, extra={"action": "not_booked", "run": self._context.run_id})
+
+    async def _book(self, event: Reported) -> tuple[Window, int]:
         context, services = self._context, self._context.services
         self._count += 1
         cost = services.prices(context.policy).cost_microusd(event.model, event.usage, services.clock())
@@ -62,9 +93,4 @@ class Reports:
             note="as the agent reported it",
             on_alert=context.alert,
         )
-        if window.unspent_microusd <= 0:
-            raise BudgetExceededError(window, cost, limits.zone)
-        if self._watch.booked(cost):
-            found = self._watch.found
-            assert found is not None
-            raise AnomalyError(found)
+        return window, cost

@@ -26,7 +26,8 @@ from auto_dev.agents.base import (
 from auto_dev.agents.brief import compose_brief
 from auto_dev.budget.anomaly import RunWatch
 from auto_dev.budget.gateway import Grant, Stop, Upstreams
-from auto_dev.errors import AgentError, AutoDevError
+from auto_dev.budget.limits import BudgetExceededError
+from auto_dev.errors import AgentError, AutoDevError, BudgetError, StoreError
 from auto_dev.model import DecisionStatus, Phase
 from auto_dev.nodes.commands import ProcessRecorder
 from auto_dev.nodes.context import AnomalyError, RunContext, RunPausedError
@@ -43,7 +44,7 @@ from auto_dev.report import DecisionWish, Report, read_report
 from auto_dev.store import decisions
 from auto_dev.store.events import QUERIES, emit
 from auto_dev.tasks import end_tasks
-from auto_dev.text import jsonable
+from auto_dev.text import clean, jsonable, line
 from auto_dev.worktrees.site import Worktree
 
 log = logging.getLogger(__name__)
@@ -53,13 +54,15 @@ _RULES_LIMIT = 12_000  # characters
 _GRACE_S: Final = 4.0  # for an agent whose request was refused: to say so and end by itself
 _END_AGAIN_S: Final = 10.0
 _LIMITED: Final = timedelta(minutes=15)
+STOPPED: Final = (RunPausedError, AgentError, AnomalyError, BudgetError)  # what agent_turn raises after it began
 _REFUSAL: Final = {"claude-code": 402}  # 400 stops the other agents at once; Claude Code tries that six times
 
 
 async def agent_turn(
     context: RunContext, worktree: Worktree, phase: Phase, round_number: int, *, extra: str = ""
 ) -> AgentResult:
-    """Let the agent work once. Raises RunPausedError for budget and rate limits, AgentError when it cannot run."""
+    """Let the agent work once. Raises BudgetExceededError, RunPausedError for the provider's limits, AnomalyError, and
+    AgentError when it cannot run."""
     recorder = ProcessRecorder(context)
     provisioned = await provision_worktree(context, worktree)
     config = context.policy.agent
@@ -77,8 +80,9 @@ async def agent_turn(
                 conn, context.project, "AGENT_STARTED", story=context.story.id, run=context.run_id,
                 agent=config.kind, phase=phase, round=round_number,
             )  # fmt: skip
-        result = await _watch(context, runner, task, connected)
+        ended = await _watch(context, runner, task, connected)
     await recorder.done()
+    result = ended if isinstance(ended, AgentResult) else _as_result(ended)
     facts = {"outcome": result.outcome, "detail": result.detail, "exit": result.exit_code}
     facts["decisions"] = jsonable(result.data.get("decisions") or [])
     context.save(f"turn-{phase}-{round_number}.json", facts)
@@ -87,7 +91,9 @@ async def agent_turn(
             conn, context.project, "AGENT_ENDED", story=context.story.id, run=context.run_id,
             outcome=result.outcome, detail=result.detail, phase=phase,
         )  # fmt: skip
-    _raise_for(result, connected, context.services.clock() + _LIMITED)
+    if connected.watch.found is not None:
+        context.watch = None  # the next turn begins with what a person has let pass until then
+    _raise_for(ended, connected, context.services.clock() + _LIMITED)
     return result
 
 
@@ -179,8 +185,13 @@ def _task(
     )
 
 
-async def _watch(context: RunContext, runner: AgentRunner, task: AgentTask, connected: Connected) -> AgentResult:
-    """Listen to the agent until it ends, or until its run must stop: then it has a short grace, and is ended."""
+async def _watch(
+    context: RunContext, runner: AgentRunner, task: AgentTask, connected: Connected
+) -> AgentResult | AutoDevError:
+    """Listen to the agent until it ends, or until its run must stop: then it has a short grace, and is ended.
+
+    A known error is an end like another: its turn is written down, and what the gateway saw counts before it.
+    """
     grant = connected.grant
     working = asyncio.create_task(_listen(context, runner, task, connected), name=f"agent of {task.run_id}")
     stopping = asyncio.create_task(grant.stopped(), name=f"stop of {task.run_id}")
@@ -193,6 +204,10 @@ async def _watch(context: RunContext, runner: AgentRunner, task: AgentTask, conn
             return working.result()
         stop = stopping.result()
         return AgentResult(_STOPPED[stop.kind], stop.detail, resets_at=stop.resets_at)
+    except StoreError:
+        raise
+    except AutoDevError as error:
+        return error
     finally:
         # The agent's tree is gone when this has returned, not when the garbage collector comes by.
         await end_tasks(working, stopping, again_s=_END_AGAIN_S)
@@ -207,10 +222,14 @@ async def _listen(context: RunContext, runner: AgentRunner, task: AgentTask, con
                 if isinstance(event, AgentResult):
                     return event
                 if isinstance(event, Progress):
-                    file.write(json.dumps({"kind": event.kind, "text": event.text}, ensure_ascii=False) + "\n")
+                    file.write(json.dumps({"kind": event.kind, "text": clean(event.text)}, ensure_ascii=False) + "\n")
                     file.flush()
                 elif reports is not None:
-                    await reports.book(event)
+                    try:
+                        await reports.book(event)
+                    except (BudgetError, AnomalyError):
+                        await reports.book_rest(events)
+                        raise
     raise AgentError("the agent ended without a result", where=runner.name)
 
 
@@ -223,13 +242,21 @@ _STOPPED: Final[Mapping[str, Outcome]] = {
 }
 
 
-def _raise_for(result: AgentResult, connected: Connected, later: datetime) -> None:
+def _as_result(error: AutoDevError) -> AgentResult:
+    """A turn that an error ended, as it is written down."""
+    stopped = isinstance(error, (BudgetExceededError, AnomalyError))
+    return AgentResult(Outcome.OVER_BUDGET if stopped else Outcome.FAILED, line(error.what))
+
+
+def _raise_for(result: AgentResult | AutoDevError, connected: Connected, later: datetime) -> None:
     """What the gateway saw counts before what the agent said of it. ``later``: the end of a limit that states none."""
     found, stop = connected.watch.found, connected.grant.stop
     if found is not None:
         raise AnomalyError(found)
     if stop is not None:
-        raise _stopped(stop)
+        raise _stopped(stop, later)
+    if isinstance(result, AutoDevError):
+        raise result
     if result.outcome is Outcome.OVER_BUDGET:
         raise RunPausedError(f"budget: {result.detail}", result.resets_at, cause="budget")
     if result.outcome is Outcome.RATE_LIMITED:
@@ -238,11 +265,11 @@ def _raise_for(result: AgentResult, connected: Connected, later: datetime) -> No
         raise AgentError(result.detail or "the agent cannot be started")
 
 
-def _stopped(stop: Stop) -> AutoDevError:
+def _stopped(stop: Stop, later: datetime) -> AutoDevError:
     if stop.kind == "budget":
-        return RunPausedError(f"budget: {stop.detail}", stop.resets_at, cause=stop.cause or "budget")
+        return stop.error or RunPausedError(f"budget: {stop.detail}", stop.resets_at, cause="budget")
     if stop.kind == "rate_limit":
-        return RunPausedError(f"rate limit: {stop.detail}", stop.resets_at)
+        return RunPausedError(f"rate limit: {stop.detail}", stop.resets_at or later)
     if stop.kind == "halted":
         return RunPausedError(f"panic: {stop.detail}")
     return AgentError(stop.detail)

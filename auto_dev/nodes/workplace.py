@@ -1,8 +1,8 @@
 """Where code that auto-dev did not write runs: in a box, with a home of its own and no way out but those listed here.
 
-A box shows the folders of one run and nothing of the user's; the gateway and, where the policy names hosts, the egress
-proxy are reached over unix sockets. Without a sandbox (``--no-sandbox``) the same code gets the user's own folders and
-network, and the gateway over TCP.
+A box shows the folders of one run and nothing of the user's; the gateway and the egress proxy, which lets through what
+the policy names, are reached over unix sockets. Without a sandbox (``--no-sandbox``) the same code gets the user's own
+folders and network, and the gateway over TCP.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from auto_dev.errors import AutoDevError
 from auto_dev.nodes.context import RunContext
 from auto_dev.processes import RunTree
 from auto_dev.sandbox.base import Box
-from auto_dev.sandbox.hosts import Rules
+from auto_dev.sandbox.hosts import Rules, entries_for
 from auto_dev.sandbox.proxy import EgressProxy, proxy_env
 from auto_dev.sandbox.toolchains import installation
 from auto_dev.text import line
 from auto_dev.worktrees import provision
+from auto_dev.worktrees.folders import enter
 from auto_dev.worktrees.site import Worktree
 
 GATEWAY_PORT: Final = 8377  # inside a box, where every port is free
@@ -39,13 +40,16 @@ class Workplace:
     run_tree: RunTree
     env: Mapping[str, str]
     refused: list[str] = field(default_factory=list)
+    rules: Rules = field(default_factory=Rules)
 
-    def hint(self) -> str:
+    def hint(self, story: str) -> str:
         """What a person may want to know when something failed for want of the network; "" when nothing was refused."""
         if not self.refused:
             return ""
-        hosts = ", ".join(dict.fromkeys(self.refused))
-        return f"The sandbox refused these hosts: {hosts}. [sandbox] allow_hosts in auto-dev.toml lets them through."
+        refused = tuple(dict.fromkeys(self.refused))
+        entries = ", ".join(f'"{entry}"' for entry in entries_for(refused, self.rules))
+        mend = f"set [sandbox] allow_hosts = [{entries}] and call `auto-dev retry {story}`"
+        return f"The sandbox refused {', '.join(refused)}; to let it through, {mend}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ async def workplace(context: RunContext, rooms: Rooms, gateway: Path | None = No
     """A place to start processes in, for as long as the block lasts. ``gateway``: the socket of the run's grant."""
     services, policy = context.services, context.policy.sandbox
     rooms.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (rooms.home, *rooms.writable):
+        enter(folder)  # the agent may have closed it in an earlier turn
     if not services.sandbox.confines:
         yield Workplace(services.sandbox.enter(Box(rooms.home)), agent_env(os.environ, {}))
         return
@@ -100,14 +106,13 @@ async def workplace(context: RunContext, rooms: Rooms, gateway: Path | None = No
     env = boxed_env(os.environ, rooms.home)
     async with AsyncExitStack() as stack:
         forwards = {GATEWAY_PORT: gateway} if gateway is not None else {}
-        if policy.allow_hosts:
-            proxy = await stack.enter_async_context(
-                EgressProxy(Rules.of(policy.allow_hosts), on_refused=refused.append)
-            )
-            socket = new_socket(services.sockets)
-            await proxy.listen(socket)
-            forwards[PROXY_PORT] = socket
-            env |= proxy_env(PROXY_PORT)
+        rules = Rules.of(policy.allow_hosts)
+        # Also where nothing is allowed: a refusal that names the host tells more than a name that does not resolve.
+        proxy = await stack.enter_async_context(EgressProxy(rules, on_refused=refused.append))
+        socket = new_socket(services.sockets)
+        await proxy.listen(socket)
+        forwards[PROXY_PORT] = socket
+        env |= proxy_env(PROXY_PORT)
         box = Box(
             home=rooms.home,
             writable=(*rooms.writable, *(Path(path).expanduser() for path in policy.write)),
@@ -117,7 +122,7 @@ async def workplace(context: RunContext, rooms: Rooms, gateway: Path | None = No
             processes=policy.processes,
             memory_bytes=None if policy.memory_gb is None else int(policy.memory_gb * 1024**3),
         )
-        yield Workplace(services.sandbox.enter(box), env, refused)
+        yield Workplace(services.sandbox.enter(box), env, refused, rules)
 
 
 async def provision_worktree(context: RunContext, worktree: Worktree) -> Mapping[str, str]:
@@ -136,7 +141,7 @@ async def provision_worktree(context: RunContext, worktree: Worktree) -> Mapping
             run=place.run_tree,
             on_start=context.record,
         )
-        _require_setup(made, context.policy.setup.command, place)
+        _require_setup(made, context, place)
     return made.env
 
 
@@ -154,11 +159,11 @@ async def provision_checkout(context: RunContext, folder: Path, room: Path, labe
             run=place.run_tree,
             on_start=context.record,
         )
-        _require_setup(made, context.policy.setup.command, place)
+        _require_setup(made, context, place)
     return made.env
 
 
-def _require_setup(made: provision.Provisioned, command: str | None, place: Workplace) -> None:
+def _require_setup(made: provision.Provisioned, context: RunContext, place: Workplace) -> None:
     """Raise AutoDevError when the setup command of a folder failed, with the end of what it said."""
     if made.ok:
         return
@@ -168,9 +173,9 @@ def _require_setup(made: provision.Provisioned, command: str | None, place: Work
     finished = made.setup
     how = finished.stopped or f"exit status {finished.exit_code}" if finished else ""
     raise AutoDevError(
-        f"the setup command failed ({how}): {line(end, 600)}",
-        where=f"[setup] command = {command!r}",
-        mend=f"{place.hint()} Its whole output is in {made.log}.".strip(),
+        f"the setup command failed ({how}): {line(end, 2000)[-300:]}",
+        where=f"[setup] command = {context.policy.setup.command!r}",
+        mend=f"{place.hint(context.story.id)} Its whole output is in {made.log}.".strip(),
     )
 
 

@@ -144,6 +144,19 @@ class Rules:
         return (host, port) in self.named or is_public(address)
 
 
+def entries_for(refused: Iterable[str], rules: Rules) -> list[str]:
+    """What would let these ``host:port`` through, as entries of ``allow_hosts``: presets where one names the host.
+
+    A host that the rules allow already leads into a private network: that takes its name with its port.
+    """
+    entries: dict[str, None] = {}
+    for name in refused:
+        host, port = authority(name)
+        preset = next((preset for preset, hosts in PRESETS.items() if host in hosts and port == 443), name)
+        entries[name if rules.allow(host, port) else preset] = None
+    return list(entries)
+
+
 def is_public(address: str) -> bool:
     """Whether an address lies in the public internet, whatever it is wrapped in."""
     try:

@@ -119,6 +119,18 @@ def _hold_parents(wanted: dict[Path, str]) -> None:
             wanted.setdefault(up, WRITE)
 
 
+def check_given(paths: Iterable[Path], *, write: bool) -> None:
+    """Find out before any run whether boxes may be given these paths. Raises SandboxError for the first that they
+    may not, or that is not there.
+    """
+    check = _Check((), homes())
+    how = WRITE if write else READ
+    for path in paths:
+        check.asked(path, how)
+        real, _ = check.follow(path)
+        check.asked(real, how)
+
+
 class _Check:
     def __init__(self, writable: tuple[Path, ...], homes_: frozenset[Path]) -> None:
         self.writable = writable

@@ -137,6 +137,7 @@ class _Places:
             if (root := self._root(program.parent)) is not None:
                 yield from self._whole(root)
             program = Path(os.path.normpath(program.parent / os.readlink(program)))
+            yield program  # it may lie in a folder that is not shown, and be a link, too, or lead through one
         try:
             real = program.resolve(strict=True)
         except (OSError, RuntimeError):

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from auto_dev.errors import GitError
 from auto_dev.text import line
-from auto_dev.worktrees.folders import delete, free_name, is_plain_folder, open_up, scratch
+from auto_dev.worktrees.folders import delete, enter, free_name, is_plain_folder, open_up, scratch
 from auto_dev.worktrees.git import Git, GitAt
 from auto_dev.worktrees.layout import AgentRefs, PrivateSpec, Record, make_private_dir, read_agent_refs
 from auto_dev.worktrees.names import HEADS, salvage_prefix
@@ -131,6 +131,7 @@ def _keep(git_dir: Path, wrecks: Path) -> Path | None:
         return None
     wrecks.mkdir(parents=True, exist_ok=True)
     kept = free_name(wrecks / git_dir.name.lstrip("."))
+    enter(git_dir)
     git_dir.rename(kept)
     return kept
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import re
-import shutil
+import secrets
 import stat
 import subprocess
 import tempfile
@@ -48,6 +49,43 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def read_start(path: Path, limit: int) -> bytes | None:
+    """At most ``limit`` bytes from the beginning of the regular file ``path``; None when it is none, or unreadable."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return file.read(limit)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def set_aside(path: Path) -> None:
+    """Make ``path`` free, whatever an agent left there. A folder is only renamed: deleting one can take for ever."""
+    enter(path.parent)
+    if is_plain_folder(path):
+        path.rename(path.with_name(f".{path.name}.{secrets.token_hex(4)}.old"))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def plain_folder(path: Path) -> Path:
+    """Make ``path`` a folder that its owner may use, in the place of whatever else an agent left there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    enter(path.parent)
+    if not is_plain_folder(path):
+        set_aside(path)
+        path.mkdir()
+    enter(path)
+    return path
 
 
 def is_plain_folder(path: Path) -> bool:
@@ -118,16 +156,21 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _delete(path: Path) -> None:
+    """By ``rm``: an agent can nest folders deeper than recursion, open files and path names go, and close them."""
     if not is_plain_folder(path):
         path.unlink(missing_ok=True)
         return
-    try:
-        shutil.rmtree(path)
-    except PermissionError:
-        open_up(path)
-        shutil.rmtree(path)
-    except RecursionError:
-        subprocess.run(["rm", "-rf", "--", str(path)], check=False, stdin=subprocess.DEVNULL, capture_output=True)
+    said = ""
+    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+        if not os.path.lexists(path):
+            return
+        done = subprocess.run(
+            [*command, "--", str(path)], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+        )  # fmt: skip
+        said = done.stderr.decode("utf-8", "replace").strip().split("\n")[0]
+    if os.path.lexists(path):
+        raise OSError(errno.EBUSY, said.rpartition(": ")[2] or os.strerror(errno.EBUSY), str(path))
 
 
 async def delete(path: Path) -> None:

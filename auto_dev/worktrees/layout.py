@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from auto_dev.errors import GitError
-from auto_dev.worktrees.folders import is_plain_folder, read_small, scratch, write_atomically
+from auto_dev.worktrees.folders import enter, is_plain_folder, read_small, scratch, write_atomically
 from auto_dev.worktrees.git import Identity
 from auto_dev.worktrees.names import HEADS, is_sha
 
@@ -115,6 +115,7 @@ def make_private_dir(target: Path, spec: PrivateSpec) -> Path | None:
     try:
         _fill_private_dir(half, spec)
         if os.path.lexists(target):
+            enter(target)  # closed by the agent, it could not be renamed into another folder
             old = scratch(target.parent, "old")
             target.rename(old / "git")
         half.rename(target)

@@ -15,7 +15,7 @@ from auto_dev.config import SetupConfig
 from auto_dev.errors import ConfigError, GitError
 from auto_dev.processes import Finished, OnStart, RunTree, run_tree
 from auto_dev.worktrees import parse
-from auto_dev.worktrees.folders import is_plain_folder, locked, read_small, write_atomically
+from auto_dev.worktrees.folders import is_plain_folder, locked, plain_folder, read_small, write_atomically
 from auto_dev.worktrees.git import GitAt
 from auto_dev.worktrees.names import safe
 from auto_dev.worktrees.site import LOCKS, Worktree
@@ -64,7 +64,7 @@ async def provision(
     ports = await claim_ports(worktrees.folder, worktree.story_id, setup.ports)
     added = environment(room, ports)
     for name in ("TMPDIR", "XDG_CACHE_HOME"):
-        Path(added[name]).mkdir(parents=True, exist_ok=True)
+        plain_folder(Path(added[name]))
     log, done = logs / "setup.log", logs / "setup.done"
     finished = None
     if setup.command and read_small(done) != setup.command.encode():

@@ -21,6 +21,7 @@ from auto_dev.worktrees.folders import is_plain_folder, open_up, plain_files, re
 from auto_dev.worktrees.git import GitAt, GitCommandError, GitTimeoutError, Output
 from auto_dev.worktrees.layout import Record
 
+MOST_BYTES = 4 * 1024**3  # of new and changed files in one commit
 _DENIED = re.compile(r"Permission denied|could not open directory|unable to index file", re.IGNORECASE)
 
 
@@ -66,11 +67,32 @@ async def _stage(at: GitAt, record: Record, *, submodules_as_files: bool) -> Sta
         await at.run("update-index", "--force-remove", "-z", "--stdin", input=parse.joined(list(found.drop)))
     notes = found.notes
     if found.paths:
+        _refuse_huge(_work_tree(at), found.paths)
         arguments = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
         output = await _with_access(at, arguments, parse.joined(list(found.paths)))
         notes += tuple(line(row) for row in output.complaint.splitlines() if row.startswith("Ignoring path"))
     # Always, as a killed call may have left the index up to date and the head not.
     return Staged(await at.text("write-tree"), bool(found.paths or found.drop), notes)
+
+
+def _refuse_huge(tree: Path, paths: Iterable[str]) -> None:
+    """Raise GitError for more than a commit can hold: a file without an end would keep git busy and fill the disk."""
+    total, largest, name = 0, 0, ""
+    for path in paths:
+        try:
+            info = (tree / path).lstat()
+        except OSError:
+            continue  # gone, or not to be looked at: git tells
+        if stat.S_ISREG(info.st_mode):
+            total += info.st_size
+            if info.st_size > largest:
+                largest, name = info.st_size, path
+    if total > MOST_BYTES:
+        raise GitError(
+            f"new and changed files hold {total / 1e9:.1f} GB, {line(repr(name), 100)} alone {largest / 1e9:.1f} GB",
+            where=str(tree),
+            mend=f"Delete or ignore what is not meant to be committed: at most {MOST_BYTES / 1e9:.1f} GB at once.",
+        )
 
 
 def _is_whole(index: Path, hash_size: int) -> bool:

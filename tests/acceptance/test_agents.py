@@ -240,3 +240,40 @@ def test_a_rate_limited_run_is_parked_until_the_stated_time_and_goes_on_by_itsel
         assert (code, world.status_of("A-1")) == (0, "in_review"), out
         assert world.sql("SELECT attempt, status FROM runs") == [{"attempt": 1, "status": "succeeded"}]
         assert world.sql("SELECT max(round) AS round FROM verdicts") == [{"round": 0}], "no repair was used up"
+
+
+HANGING = """
+from tests.model_server import story
+from tests.model_server.answer import Answer
+asked_before = []
+def scenario(asked):
+    asked_before.append(1)
+    return Answer("never", delay_s=300) if len(asked_before) == 2 else story(asked)
+"""
+
+
+def test_a_request_that_a_killed_daemon_had_under_way_is_charged_in_full_once(
+    make_world: Callable[..., Any], tmp_path: Path, wait_for: Callable[..., Any]
+) -> None:
+    with serving(tmp_path, HANGING) as service:
+        world = world_of(make_world, "chat", service.url)
+        process = world.spawn("start", "plans", "--yes", "--foreground")
+        try:
+            left = "SELECT id, amount_microusd FROM reservations WHERE status = 'open' AND EXISTS"
+            wait_for(lambda: world.sql(f"{left} (SELECT 1 FROM reservations WHERE status = 'settled')"), 60)
+        finally:
+            process.kill()
+            process.communicate()
+        (open_one,) = world.sql("SELECT id, amount_microusd FROM reservations WHERE status = 'open'")
+        code, out = world.run(*BOXED)
+        assert (code, world.status_of("A-1")) == (0, "in_review"), out
+        rows = {row["id"]: row for row in world.sql("SELECT id, status, charged_microusd, note FROM reservations")}
+        lost = rows.pop(open_one["id"])
+        assert (lost["status"], lost["charged_microusd"]) == ("settled", open_one["amount_microusd"])
+        assert "charged in full" in lost["note"]
+        rest = sum(row["charged_microusd"] for row in rows.values())
+        answered = sum(entry["cost_microusd"] for entry in service.entries if entry["outcome"] == "complete")
+        assert rest == answered > 0
+        (day,) = world.sql("SELECT spent_microusd, reserved_microusd FROM budget_windows WHERE scope = 'day'")
+        assert day == {"spent_microusd": rest + open_one["amount_microusd"], "reserved_microusd": 0}
+        assert world.sql("SELECT attempt, status FROM runs") == [{"attempt": 1, "status": "succeeded"}]

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from auto_dev.sandbox import probe
+
 pytestmark = pytest.mark.acceptance
 
 
@@ -28,7 +30,8 @@ def test_the_demo_plays_asks_and_goes_on(short_tmp: Path) -> None:
     home, checkout = folder / "state", folder / "todo"
     shown = auto_dev("demo", "--dir", str(folder), cwd=short_tmp, home=home)
     assert "Local GitHub stand-in" in shown
-    assert "No sandbox is used" in shown
+    confined = not isinstance(probe.find(os.environ), probe.Problem)
+    assert ("commands run in a sandbox" if confined else "No sandbox: agents and commands") in shown
     assert "Completed (5 PRs ready for review):" in shown
     facts: Any = json.loads(auto_dev("status", "--json", cwd=checkout, home=home))
     waiting = {decision["story"]: decision for decision in facts["decisions"]}

@@ -14,12 +14,11 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from auto_dev.agents.base import Usage
 from auto_dev.budget.batch import QUERIES, Op
 from auto_dev.budget.ledger import Alert, BudgetExceededError, BudgetLimits, Ledger
 from auto_dev.budget.limits import MAX_MICROUSD
-from auto_dev.budget.meter import RunMeter
-from auto_dev.budget.prices import price_table
+from auto_dev.budget.meter import Metered, RunMeter
+from auto_dev.budget.prices import Spent, price_table
 from auto_dev.config import PriceConfig
 from auto_dev.errors import BudgetError
 from auto_dev.model import Scope
@@ -180,7 +179,6 @@ async def test_settling_and_releasing_happen_once(ledger: Ledger) -> None:
 async def test_an_unknown_reservation_is_refused(ledger: Ledger, unknown: str) -> None:
     calls: list[Callable[[], Awaitable[Any]]] = [
         lambda: ledger.settle(unknown, 1), lambda: ledger.settle(unknown, None), lambda: ledger.release(unknown),
-        lambda: ledger.request_of(unknown),
     ]  # fmt: skip
     for call in calls:
         with pytest.raises(BudgetError, match="there is no reservation"):
@@ -883,28 +881,29 @@ async def test_costs_are_known_per_run_and_story(ledger: Ledger) -> None:
 PRICES = price_table({"cheap": PriceConfig(input=10, output=10)}, lambda: datetime(2026, 2, 10, tzinfo=UTC))
 
 
+REQUEST = Metered("cheap", input_tokens=1000, output_tokens=2000, least_output=2000)
+
+
 async def test_the_meter_reserves_the_worst_case_and_books_the_usage(db: Database, ledger: Ledger) -> None:
     meter = RunMeter(ledger, "r1", "A", LIMITS, PRICES)
-    taken = await meter.reserve("cheap", 1000, 2000)
+    admitted = await meter.admit(REQUEST)
     assert (await ledger.overview(LIMITS)).day.reserved_microusd == 30_000
-    assert await meter.settle(taken, Usage(input=900, output=100, cache_read=50)) == 10_000
+    assert await meter.bill(admitted, Spent(input=900, output=100, cache_read=50)) == 10_000
     row = await db.fetch_one("SELECT usage FROM reservations")
-    assert row == {"usage": {"input": 900, "output": 100, "cache_read": 50, "cache_write": 0}}
-    again = RunMeter(ledger, "r1", "A", LIMITS, PRICES)  # as after a restart
-    assert await again.settle(taken, Usage(input=1, output=1)) == 10_000
+    assert row == {"usage": {"input": 900, "output": 100, "cache_read": 50}}
+    assert await meter.bill(admitted, Spent(input=1, output=1)) == 10_000
 
 
 @pytest.mark.parametrize(
-    "usage",
+    "spent",
     [
-        None, Usage(), Usage(input=-1), Usage(input=10, cache_read=11), Usage(input=10**40), Usage(output=7),
-        Usage(input=float("nan"), output=1), Usage(input="\x00"),  # type: ignore[arg-type]
+        None, Spent(0, 0), Spent(-1, 0), Spent(10, 0, cache_read=11), Spent(10**40, 0), Spent(0, 7),
+        Spent(float("nan"), 1), Spent("\x00", 0),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
-async def test_a_lying_or_missing_usage_is_charged_in_full(db: Database, ledger: Ledger, usage: Usage | None) -> None:
+async def test_a_lying_or_missing_usage_is_charged_in_full(db: Database, ledger: Ledger, spent: Spent | None) -> None:
     meter = RunMeter(ledger, "r1", "A", LIMITS, PRICES)
-    taken = await meter.reserve("cheap", 1000, 2000)
-    assert await meter.settle(taken, usage) == 30_000
+    assert await meter.bill(await meter.admit(REQUEST), spent) == 30_000
     row = await db.fetch_one("SELECT note FROM reservations")
     assert row is not None
     assert "charged in full" in row["note"]
@@ -912,24 +911,25 @@ async def test_a_lying_or_missing_usage_is_charged_in_full(db: Database, ledger:
 
 async def test_a_released_request_costs_nothing(ledger: Ledger) -> None:
     meter = RunMeter(ledger, "r1", "A", LIMITS, PRICES)
-    await meter.release(await meter.reserve("cheap", 1000, 2000))
+    await meter.release((await meter.admit(REQUEST)).reservation)
     assert (await ledger.overview(LIMITS)).day.remaining_microusd == 1_000_000
 
 
 async def test_a_model_without_a_price_reserves_nothing(db: Database, ledger: Ledger) -> None:
     meter = RunMeter(ledger, "r1", "A", LIMITS, PRICES)
     with pytest.raises(BudgetError, match="no price is known"):
-        await meter.reserve("unheard-of", 1, 1)
+        await meter.admit(replace(REQUEST, model="unheard-of"))
     assert await db.fetch_all("SELECT id FROM reservations") == []
 
 
 async def test_the_meter_announces_alerts_and_stops_at_the_limit(ledger: Ledger) -> None:
     told, on_alert = recorder()
     meter = RunMeter(ledger, "r1", "A", replace(LIMITS, day=100_000), PRICES, on_alert, 0)
-    await meter.settle(await meter.reserve("cheap", 5000, 5000), Usage(input=5000, output=3000))
+    large = replace(REQUEST, input_tokens=5000, output_tokens=5000, least_output=5000)
+    await meter.bill(await meter.admit(large), Spent(input=5000, output=3000))
     assert told == ["budget-day-2026-02-10"]
     with pytest.raises(BudgetExceededError, match=r"today's limit of \$0\.10 is reached"):
-        await meter.reserve("cheap", 5000, 5000)
+        await meter.admit(large)
 
 
 # -- many reservations
@@ -953,7 +953,7 @@ async def test_no_question_or_batch_reads_all_reservations(db: Database, ledger:
         "id": taken,
         "now": datetime.now(UTC),
     }
-    for name in ("cost_of_run", "cost_of_run_today", "open_reservations", "reservation", "score"):
+    for name in ("cost_of_run", "cost_of_run_today", "open_reservations", "score"):
         plan = await db.fetch_all(b"EXPLAIN " + QUERIES[name].encode(), params)  # type: ignore[arg-type]
         assert "Seq Scan on reservations" not in "\n".join(row["QUERY PLAN"] for row in plan), name
     again = ledger._reserve_op("r", "A", MODEL, 5, None, LIMITS)

@@ -319,7 +319,8 @@ async def test_broken_http_and_injected_headers_go_nowhere(db: Database, data: b
 @pytest.mark.parametrize(
     ("wire", "more", "says"),
     [
-        ("chat", {"web_search_options": {}}, None), ("chat", {"web_search_options": {"a": 1}}, "web_search_options"),
+        ("chat", {"web_search_options": {}}, "web_search_options"),
+        ("chat", {"web_search_options": None}, None), ("chat", {"web_search_options": {"a": 1}}, "web_search_options"),
         ("chat", {"modalities": ["text", "audio"]}, "modalities"), ("chat", {"n": 0}, "n is not"),
         ("chat", {"n": 1_000}, "n is not"), ("chat", {"models": ["gpt-5-pro"]}, "models"),
         ("chat", {"service_tier": "gold"}, "service_tier"), ("chat", {"tools": [{"type": "web_search"}]}, "web_search"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from auto_dev.agents.registry import CLIS
 from auto_dev.budget.limits import Window
 from auto_dev.commands.budget import scope_of, window_facts
-from auto_dev.commands.checks import check_key, check_price, vendor_of
-from auto_dev.commands.init import HOSTS, compose
-from auto_dev.commands.start import Flags, closing_line, ready_line
-from auto_dev.config import Config, complaint, parse
+from auto_dev.commands.checks import Checked, check_key, check_price, check_sandbox, vendor_of
+from auto_dev.commands.doctor import program_in
+from auto_dev.commands.init import HOSTS, compose, told
+from auto_dev.commands.start import Flags, closing_line, ready_line, sandbox_line
+from auto_dev.config import Config, SandboxConfig, complaint, parse
 from auto_dev.daemon.outcome import Outlook, exit_code
 from auto_dev.errors import AgentError, AutoDevError, ConfigError, ExitCode, UsageError
 from auto_dev.model import Scope
@@ -179,3 +181,56 @@ def test_what_init_writes_is_what_is_accepted(kind: str) -> None:
 
 def test_every_preset_that_init_knows_exists() -> None:
     assert HOSTS.keys() <= PRESETS.keys()
+
+
+def test_what_init_found_is_told_in_words() -> None:
+    found = {"base_branch": "main", "stories": "", "commands": {}, "setup": "", "agent": "", "repository": "a/b",
+             "hosts": ["pypi", "npm"]}  # fmt: skip
+    said = told(found)
+    assert "hosts let through: pypi, npm" in said
+    assert "forge: GitHub, a/b" in said
+    assert any(line.startswith("gates: none found") for line in said)
+    assert not any(mark in line for line in said for mark in "{}")
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        ("pytest -q", "pytest"),
+        ("FOO=1 BAR='x' uv run pytest", "uv"),
+        ("cd sub && make", ""),
+        ("./gradlew test", ""),
+        ("$TOOL x", ""),
+        ("(a; b)", ""),
+        ("", ""),
+    ],
+)
+def test_the_program_of_a_shell_command_is_only_told_where_it_is_certain(command: str, program: str) -> None:
+    assert program_in(command) == program
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"allow_hosts": ["pypy"]}, "sandbox.allow_hosts: there is no preset 'pypy'. Did you mean 'pypi'?"),
+        ({"allow_hosts": ["nexus"]}, 'A host without a dot needs its port: "nexus:8080".'),
+        ({"read": ["/etc"]}, "sandbox.read: '/etc': this is not given to a box. Name a folder further below."),
+        ({"write": ["~"]}, "sandbox.write: '~': a whole home folder holds keys"),
+        ({"read": ["/no/such/folder"]}, r"sandbox.read: '/no/such/folder': a box needs this path, but: No such file"),
+        ({"write": ["cache"]}, "a box takes absolute paths"),
+    ],
+)
+def test_what_no_box_is_given_is_told_before_anything_starts(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check_sandbox(SandboxConfig.model_validate(given))
+    assert told in str(refused.value)
+
+
+def test_hosts_of_a_kind_that_may_be_named_pass() -> None:
+    check_sandbox(SandboxConfig.model_validate({"allow_hosts": ["pypi", "a.example", "nexus:8081", "[::1]:80"]}))
+
+
+def test_start_says_what_agents_may_reach() -> None:
+    config = Config.model_validate({"sandbox": {"allow_hosts": ["pypi"]}})
+    assert sandbox_line(Checked(config, Mock(), confined=True)).endswith("no network but the model and pypi")
+    assert "your own rights" in sandbox_line(Checked(config, Mock()))

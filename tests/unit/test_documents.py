@@ -28,7 +28,19 @@ def test_the_configuration_page_is_a_configuration() -> None:
     block = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0]
     parsed = config.parse(block, "docs/configuration.md")
     shown = {section: set(keys) for section, keys in tomllib.loads(block).items()}
-    for section in ("project", "agent", "budget", "run", "setup", "gates", "forge", "notify"):
+    for section in (
+        "project",
+        "agent",
+        "budget",
+        "sandbox",
+        "gateway",
+        "run",
+        "setup",
+        "gates",
+        "decisions",
+        "forge",
+        "notify",
+    ):
         fields = type(getattr(parsed, section)).model_fields
         names = {field.alias or name for name, field in fields.items()}
         assert shown[section] == names, f"[{section}]"

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auto_dev.budget.gateway import headers, rates, routes
+from auto_dev.budget.gateway import bodies, headers, rates, routes
 from auto_dev.budget.gateway.anthropic import Messages
+from auto_dev.budget.gateway.aside import Held, Room
 from auto_dev.budget.gateway.chat import ChatCompletions
 from auto_dev.budget.gateway.errors import RefusedError
 from auto_dev.budget.gateway.gemini import GenerateContent
+from auto_dev.budget.gateway.guard import HIDDEN, Guard
+from auto_dev.budget.gateway.learned import Learned
 from auto_dev.budget.gateway.plans import Api, Call, Plan
 from auto_dev.budget.gateway.responses import Responses
 from auto_dev.budget.gateway.upstream import proxy_for
@@ -171,3 +174,89 @@ def test_a_company_proxy_is_used_but_never_for_this_machine(monkeypatch: pytest.
     assert proxy_for("https://api.openai.com") == "http://proxy.example:3128"
     for url in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://inside.example"):
         assert proxy_for(url) is None
+
+
+@given(st.lists(st.text("sk-a[y]", max_size=9), max_size=12), st.sampled_from(["sk-a", "aaas", "s", "sksk-"]))
+def test_the_key_is_not_passed_on_however_the_stream_is_cut(texts: list[str], key: str) -> None:
+    guard = Guard(key)
+    passed = b"".join(guard.cleaned(text.encode()) for text in texts)
+    assert key.encode() not in passed.replace(HIDDEN, b"\0")
+    assert (passed + guard.rest()).count(b"[key]") >= "".join(texts).replace("[key]", "\0").count(key)
+
+
+def test_what_looks_like_no_key_is_passed_on_at_once() -> None:
+    guard = Guard("sk-secret-0123456789")
+    for chunk in (b'data: {"text": "ask-me"}\n\n', b"s.", b"sk-secret-x", b"", b"data: [DONE]\n\n"):
+        assert guard.cleaned(chunk) == chunk
+    assert (guard.cleaned(b"it ends with sk"), guard.rest()) == (b"it ends with ", b"sk")
+    assert (guard.cleaned(b"-secret-01234567"), guard.rest()) == (b"", HIDDEN)
+
+
+def test_many_values_are_refused_but_not_many_commas_in_a_text() -> None:
+    text = json.dumps({"a": 'x,[{\\"' * 400_000}).encode()
+    assert len(bodies.parse(text)["a"]) == 400_000 * 6
+    unclosed = b'{"a": "' + b'\\",' * 400_000
+    for raw in (b'{"a":[' + b"[]," * 600_000 + b"[]]}", json.dumps({"a": ["x"] * 600_000}).encode(), unclosed * 2):
+        with pytest.raises(RefusedError) as refused:
+            bodies.parse(raw)
+        assert refused.value.status == (400 if raw.startswith(unclosed) else 413)
+
+
+def test_bodies_under_way_are_bounded_and_given_back() -> None:
+    own, all_of_them = Held(100), Held(150)
+    with Room(own, all_of_them) as first, Room(Held(100), all_of_them) as other:
+        first.take(60)
+        other.take(90)
+        for room in (first, other):
+            with pytest.raises(RefusedError) as refused:
+                room.take(20)
+            assert refused.value.status == 429
+    assert (own.now, all_of_them.now) == (0, 0)
+
+
+@pytest.mark.parametrize("model", [
+    "gpt-4o-search-preview-2025-03-11", "openai/GPT-5-search-api", "o3-deep-research", "computer-use-preview",
+    "sonar-deep-research", "openai/gpt-5:online",
+])  # fmt: skip
+@pytest.mark.parametrize("wire", ["anthropic", "chat", "responses"])
+def test_models_that_always_search_are_refused_whatever_the_protocol(wire: str, model: str) -> None:
+    with pytest.raises(RefusedError, match="has no bound"):
+        plan(wire, {"model": model, "messages": [], "input": "x"})
+
+
+@pytest.mark.parametrize(
+    ("wire", "extra"),
+    [
+        ("anthropic", {"container": ""}), ("anthropic", {"mcp_servers": {}}), ("chat", {"web_search_options": {}}),
+        ("chat", {"audio": {}}), ("chat", {"plugins": {}}), ("chat", {"search_parameters": {}}),
+        ("responses", {"prompt": {}}), ("responses", {"background": 0}), ("responses", {"context_management": {}}),
+        ("gemini", {"cachedContent": ""}), ("gemini", {"generationConfig": {"speechConfig": {}}}),
+        ("gemini", {"serviceTier": ""}), ("gemini", {"tools": [{"googleSearch": {}}]}),
+    ],
+)  # fmt: skip
+def test_an_empty_setting_is_a_setting(wire: str, extra: dict[str, Any]) -> None:
+    model = {"anthropic": "claude-sonnet-4-6", "gemini": ""}.get(wire, "gpt-5")
+    body: dict[str, Any] = {"model": model, "messages": [], "input": "x"} if wire != "gemini" else {"contents": []}
+    with pytest.raises(RefusedError):
+        plan(wire, body | extra)
+    for key in extra.keys() - {"generationConfig", "tools"}:
+        plan(wire, body | {key: None})
+
+
+def test_what_a_client_switches_off_is_no_setting() -> None:
+    body = {"model": "gpt-5", "input": "x"}
+    plan("responses", body | {"background": False, "context_management": []})
+    plan("chat", {"model": "gpt-5", "messages": [], "plugins": [], "models": None})
+
+
+def test_marks_that_wander_do_not_change_a_beginning() -> None:
+    def chain(*contents: dict[str, Any]) -> bytes:
+        found = plan("anthropic", {"model": "claude-sonnet-4-6", "messages": [{"role": "user", "content": contents}]})
+        beginning = Learned().beginning("x", found)
+        assert beginning is not None
+        return beginning.key
+
+    mark = {"cache_control": {"type": "ephemeral"}}
+    plain = {"type": "text", "text": "a"}
+    assert chain(plain | mark) == chain(mark | plain) == chain({"type": "text"} | mark | {"text": "a"}) == chain(plain)
+    assert chain(plain, plain) != chain(plain)

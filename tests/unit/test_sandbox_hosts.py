@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auto_dev.errors import ConfigError
-from auto_dev.sandbox.hosts import PRESETS, BadHostError, Rules, authority, canonical, is_public
+from auto_dev.sandbox.hosts import PRESETS, BadHostError, Rules, authority, canonical, entries_for, is_public
 from auto_dev.sandbox.proxy import parse, proxy_env
 
 pytestmark = pytest.mark.unit
@@ -96,6 +96,17 @@ def test_only_what_was_named_with_its_port_may_lead_into_a_private_network() -> 
 
 def test_nothing_is_allowed_by_default() -> None:
     assert not Rules.of([]).allow("pypi.org", 443)
+
+
+def test_what_was_refused_is_told_as_the_entries_that_would_allow_it() -> None:
+    refused = ["pypi.org:443", "files.pythonhosted.org:443", "deb.debian.org:80", "[::1]:8080", "a.example.com:443"]
+    entries = entries_for(refused, Rules())
+    assert entries == ["pypi", "deb.debian.org:80", "[::1]:8080", "a.example.com:443"]
+    assert all(Rules.of(entries).allow(*authority(name)) for name in refused)
+
+
+def test_an_allowed_name_that_leads_into_a_private_network_is_told_with_its_port() -> None:
+    assert entries_for(["pypi.org:443"], Rules.of(["pypi"])) == ["pypi.org:443"]
 
 
 @pytest.mark.parametrize("name", PRESETS)

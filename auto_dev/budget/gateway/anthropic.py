@@ -34,7 +34,7 @@ class Messages:
         body = call.body
         model = plans.model_name(body.get("model"))
         for key, why in _REFUSED.items():
-            if body.get(key):
+            if plans.given(body.get(key)):
                 raise not_metered(key, why)
         _check_edits(plans.section(body, "context_management"))
         terms = _terms(body)
@@ -95,6 +95,10 @@ class MessagesReader(Reader):
         elif kind == "content_block_start":
             block = part(shape, "content_block")
             self.delivered += text_bytes(block.get("text")) + text_bytes(block.get("thinking"))
+            # The values of a tool's input are held back until each is complete.
+            self.unseen = block.get("type") not in ("text", "thinking")
+        elif kind == "content_block_stop":
+            self.unseen = False
         elif kind == "message_start":
             self._usage = dict(part(part(shape, "message"), "usage"))
             count(self._usage, "input_tokens", needed=True)

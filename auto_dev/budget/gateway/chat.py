@@ -20,6 +20,7 @@ _REFUSED: Final = {
     "audio": "sound is not metered",
     "models": "the model that answers must be the one that is priced",
     "plugins": "what they do has no bound",
+    "search_parameters": "what it searches has no bound",
 }
 
 
@@ -141,7 +142,7 @@ def _ask_for_usage(body: Body) -> bool:
 
 def _look(content: Content, body: Body, model: str) -> None:
     for message in plans.objects(body, "messages"):
-        if message.get("audio"):
+        if plans.given(message.get("audio")):
             content.whole_window()
         parts = message.get("content")
         for item in parts if isinstance(parts, list) else ():

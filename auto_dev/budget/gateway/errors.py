@@ -15,13 +15,14 @@ GEMINI: Final = "gemini"
 
 _TYPES: Final = {
     400: "invalid_request_error", 402: "billing_error", 404: "not_found_error", 405: "invalid_request_error",
-    408: "timeout_error", 413: "request_too_large", 415: "invalid_request_error", 502: "api_error",
+    408: "timeout_error", 413: "request_too_large", 415: "invalid_request_error",
+    429: "rate_limit_error", 502: "api_error",
     504: "timeout_error",
 }  # fmt: skip
 _STATES: Final = {
     400: "INVALID_ARGUMENT", 402: "FAILED_PRECONDITION", 404: "NOT_FOUND", 405: "INVALID_ARGUMENT",
-    408: "DEADLINE_EXCEEDED", 413: "INVALID_ARGUMENT", 415: "INVALID_ARGUMENT", 502: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
+    408: "DEADLINE_EXCEEDED", 413: "INVALID_ARGUMENT", 415: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED", 502: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
 }  # fmt: skip
 
 

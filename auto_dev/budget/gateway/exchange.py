@@ -17,8 +17,10 @@ from yarl import URL
 import auto_dev.budget.gateway.bodies as bodies
 import auto_dev.budget.gateway.headers as headers
 import auto_dev.budget.gateway.rates as rates
+from auto_dev.budget.gateway.aside import Aside
 from auto_dev.budget.gateway.errors import RefusedError
 from auto_dev.budget.gateway.grant import Grant, Stop
+from auto_dev.budget.gateway.guard import HIDDEN, Guard
 from auto_dev.budget.gateway.learned import Beginning, Learned, tightened
 from auto_dev.budget.gateway.plans import Call, Plan, Shape
 from auto_dev.budget.gateway.routes import Route
@@ -34,6 +36,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 _ERROR_LIMIT: Final = 1024 * 1024
 _ANSWER_LIMIT: Final = 64 * 1024 * 1024
 _BYTES_PER_TOKEN: Final = 16
+_HIDDEN_TOKEN: Final = b"[token]"
 _IN_A_ROW: Final = 10  # short limits without an answer between them: then it is no short one
 _BOOKING_PAUSES_S: Final = (0.2, 1.0, 5.0, 10.0)
 # Providers do not bill a request that they turn away.
@@ -56,10 +59,12 @@ class Exchange:
     """A request of ``grant`` along ``route``; ``started`` tells whether the client has the head of an answer."""
 
     def __init__(
-        self, upstream: Upstream, learned: Learned, grant: Grant, route: Route, given: dict[str, str], send: Send
-    ) -> None:
+        self, upstream: Upstream, learned: Learned, aside: Aside, grant: Grant, route: Route, given: dict[str, str],
+        send: Send,
+    ) -> None:  # fmt: skip
         self._upstream = upstream
         self._learned = learned
+        self._aside = aside
         self._beginning: Beginning | None = None
         self._grant = grant
         self._route = route
@@ -73,33 +78,42 @@ class Exchange:
 
     async def run(self, raw: bytes) -> None:
         """Answer the request whose body is ``raw``. Raises RefusedError when nothing was answered, or CutError."""
-        body = await bodies.parse(raw)
-        host = URL(self._base).host or ""
-        call = Call(body, len(raw), self._route.model, self._route.sse, host, self._grant.meter.prices, self._given)
-        assert self._route.api is not None
-        plan = self._route.api.plan(call)
-        self._beginning = self._learned.beginning(self._base, plan)
-        plan = tightened(plan, self._beginning)
-        self._watch(raw)
+        size = len(raw)
+        body, plan, digest = await self._aside.run(size, self._planned, raw)
+        self._watch(digest)
         self._key = await self._ready()
         admitted = await self._admit(plan)
         try:
             plan.apply(admitted.output_tokens, admitted.searches)
-            await self._relay(plan, await bodies.dump(body, len(raw)))
+            await self._relay(plan, await self._aside.run(size, self._payload, body))
         finally:
             self._grant.book(self._booking(plan, admitted))
 
     async def pass_through(self, method: str, raw: bytes) -> None:
         """Answer a request that costs nothing."""
         if method == "POST":
-            await bodies.parse(raw)
+            await self._aside.run(len(raw), bodies.parse, raw)
         self._key = await self._ready()
-        await self._exchange(method, raw if method == "POST" else None, None)
+        payload = raw.replace(self._grant.token.encode(), _HIDDEN_TOKEN) if method == "POST" else None
+        await self._exchange(method, payload, None)
 
     # -- before
 
-    def _watch(self, raw: bytes) -> None:
-        if self._grant.watch is not None and (why := self._grant.watch.asked(blake2b(raw, digest_size=16).digest())):
+    def _planned(self, raw: bytes) -> tuple[bodies.Body, Plan, bytes]:
+        """The request as it was read, its plan, and what two equal requests have in common."""
+        body = bodies.parse(raw)
+        host = URL(self._base).host or ""
+        call = Call(body, len(raw), self._route.model, self._route.sse, host, self._grant.meter.prices, self._given)
+        assert self._route.api is not None
+        plan = self._route.api.plan(call)
+        self._beginning = self._learned.beginning(self._base, plan)
+        return body, tightened(plan, self._beginning), blake2b(raw, digest_size=16).digest()
+
+    def _payload(self, body: bodies.Body) -> bytes:
+        return bodies.dump(body).replace(self._grant.token.encode(), _HIDDEN_TOKEN)
+
+    def _watch(self, digest: bytes) -> None:
+        if self._grant.watch is not None and (why := self._grant.watch.asked(digest)):
             self._grant.set_stop(Stop("anomaly", why))
             raise RefusedError(why, None)
 
@@ -120,7 +134,7 @@ class Exchange:
                 await grant.booked()
                 admitted = await meter.admit(plan.metered)
         except BudgetExceededError as error:
-            grant.set_stop(Stop("budget", str(error), error.resets_at, f"{error.scope} {error.window.key}"))
+            grant.set_stop(Stop("budget", str(error), error.resets_at, f"{error.scope} {error.window.key}", error))
             raise RefusedError(str(error), None) from None
         except BudgetError as error:
             raise RefusedError(str(error), None) from None
@@ -137,8 +151,6 @@ class Exchange:
 
     async def _exchange(self, method: str, payload: bytes | None, plan: Plan | None) -> None:
         sent = headers.to_upstream(self._given, self._grant.token)
-        if payload is not None and (secret := self._grant.token.encode()) in payload:
-            payload = payload.replace(secret, b"[token]")
         try:
             async with self._upstream.request(
                 self._route.vendor, self._base, method, self._route.path, sent, self._key, payload
@@ -182,10 +194,13 @@ class Exchange:
             self._grant.answered()
 
     async def _stream(self, response: aiohttp.ClientResponse, chunks: AsyncIterator[bytes]) -> None:
-        guard = _Guard(self._key)
+        guarded = Guard(self._key)
         await self._start(response, [])
         async for chunk in chunks:
-            await self._send({"type": "http.response.body", "body": guard.cleaned(chunk), "more_body": True})
+            if cleaned := guarded.cleaned(chunk):
+                await self._send({"type": "http.response.body", "body": cleaned, "more_body": True})
+        if rest := guarded.rest():
+            await self._send({"type": "http.response.body", "body": rest, "more_body": True})
 
     async def _events(self, response: aiohttp.ClientResponse, plan: Plan) -> AsyncIterator[bytes]:
         events, reader = Events(), plan.reader
@@ -253,7 +268,7 @@ class Exchange:
 
     async def _whole(self, response: aiohttp.ClientResponse, text: bytes) -> None:
         if self._key:
-            text = text.replace(self._key.encode(), b"[key]")
+            text = text.replace(self._key.encode(), HIDDEN)
         await self._start(response, [(b"content-length", str(len(text)).encode())])
         await self._send({"type": "http.response.body", "body": text, "more_body": False})
 
@@ -303,25 +318,6 @@ class Exchange:
         if spent is not None and not note and self._beginning is not None and _usual(spent.input, plan.text_bytes):
             self._learned.learn(self._beginning, spent.input)
         return await meter.bill(admitted, spent, note or self._note)
-
-
-class _Guard:
-    """Keeps the key out of a stream, also where it comes in two pieces."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key.encode()
-        self._tail = b""
-
-    def cleaned(self, chunk: bytes) -> bytes:
-        if not self._key:
-            return chunk
-        if self._key in chunk:
-            chunk = chunk.replace(self._key, b"[key]")
-        elif self._tail and self._key in self._tail + chunk[: len(self._key)]:
-            found = (self._tail + chunk).index(self._key) + len(self._key) - len(self._tail)
-            chunk = b"[key]" + chunk[found:]
-        self._tail = (self._tail + chunk)[1 - len(self._key) :] if len(self._key) > 1 else b""
-        return chunk
 
 
 def _usual(tokens: int, text_bytes: int) -> bool:

@@ -28,9 +28,10 @@ class GenerateContent:
         body = call.body
         body.pop("model", None)  # the path says it
         name = plans.priced_as("google", plans.model_name(call.model), call.prices)
-        if either(body, "cachedContent"):
+        if plans.given(either(body, "cachedContent")):
             raise not_metered("cachedContent", "what the cache holds is not seen here; send its text")
-        if str(either(body, "serviceTier") or "standard").lower().rpartition("_")[2] not in ("standard", "unspecified"):
+        tier = either(body, "serviceTier")
+        if str("standard" if tier is None else tier).lower().rpartition("_")[2] not in ("standard", "unspecified"):
             raise not_metered("serviceTier", "its price is known for the standard tier alone")
         for tool in _list(body, "tools"):
             if unknown := [key for key in tool if key not in _CLIENT_TOOLS]:
@@ -61,7 +62,8 @@ class GenerateContent:
                 media=content.any,
             ),
             shape=shape,
-            hidden=not call.model.startswith(("gemini-1", "gemini-2.0")),
+            # A call of a function comes in one piece, so it, too, is not seen while it is made.
+            hidden=not call.model.startswith(("gemini-1", "gemini-2.0")) or plans.given(body.get("tools")),
             text_bytes=max(call.size - content.media_bytes, 0),
             apply=apply,
             reader=GeminiReader(candidates),
@@ -154,7 +156,7 @@ def _config(body: Body) -> Body:
     if wanted is not None and (not isinstance(wanted, list) or [str(one).upper() for one in wanted] != ["TEXT"]):
         raise not_metered("responseModalities", "only text is metered")
     for name in ("speechConfig", "imageConfig"):
-        if either(settings, name):
+        if plans.given(either(settings, name)):
             raise not_metered(name, "only text is metered")
     return settings
 
@@ -172,7 +174,7 @@ def _look(content: Content, body: Body) -> None:
 def _part(content: Content, each: Body) -> None:
     if isinstance(inline := either(each, "inlineData"), dict):
         content.whole_window(inline.get("data"))
-    elif either(each, "fileData"):
+    elif plans.given(either(each, "fileData")):
         content.whole_window()
     answer = either(each, "functionResponse")
     for inner in _list(answer, "parts") if isinstance(answer, dict) else ():

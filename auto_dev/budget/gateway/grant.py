@@ -13,7 +13,9 @@ from typing import Any, Protocol, Self
 
 from yarl import URL
 
+from auto_dev.budget.gateway.aside import held_by_grant
 from auto_dev.budget.gateway.listener import Listener
+from auto_dev.budget.limits import BudgetExceededError
 from auto_dev.budget.meter import RunMeter
 from auto_dev.config import GatewayConfig
 from auto_dev.errors import ConfigError
@@ -42,13 +44,15 @@ class Upstreams:
 class Stop:
     """Why a run must stop. ``kind``: budget | rate_limit | refused | anomaly | halted.
 
-    ``cause`` groups messages that say the same: the budget's scope and window.
+    ``cause`` groups messages that say the same: the budget's scope and window. ``error``: the limit that is reached,
+    for "budget".
     """
 
     kind: str
     detail: str
     resets_at: datetime | None = None
     cause: str = ""
+    error: BudgetExceededError | None = None
 
 
 class Watch(Protocol):
@@ -84,6 +88,7 @@ class Grant:
         self.token = f"sk-auto-dev-{secrets.token_hex(24)}"
         self.requests = 0
         self.last_turn = time.monotonic()
+        self.held = held_by_grant()
         self.under_way: set[asyncio.Task[None]] = set()
         self.bookings: set[asyncio.Task[None]] = set()
         self._members = members

@@ -20,8 +20,6 @@ _DEFAULT: Final[Terms] = {"service_tier": "default"}
 def model_of(call: Call) -> tuple[str, str]:
     """The request's model, and the name under which it is priced."""
     model = plans.model_name(call.body.get("model"))
-    if model.endswith(":online"):
-        raise not_metered("a model with :online", "what it searches has no bound")
     return model, plans.priced_as("openai", model, call.prices)
 
 
@@ -65,5 +63,5 @@ def image(url: object) -> object:
 def refuse(body: Body, reasons: Mapping[str, str]) -> None:
     """Raises RefusedError for the first key of ``reasons`` that the body sets."""
     for key, why in reasons.items():
-        if body.get(key):
+        if plans.given(body.get(key)):
             raise not_metered(key, why)

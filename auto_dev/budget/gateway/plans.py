@@ -22,6 +22,8 @@ OVERHEAD: Final = 2_000  # tokens that providers add around a request: roles, se
 TOOL_OVERHEAD: Final = 1_000  # of a tool whose description the provider writes itself
 SEARCHES: Final = 5  # look-ups of a search tool where the client sets no number
 
+# These always use what the provider runs itself, and bills beside the tokens.
+_SEARCHING: Final = re.compile(r"-search-(preview|api)|deep-research|computer-use|:online$")
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
 
 # Asking for more than a model can give is an error, and no public table knows how much that is. Names by their
@@ -87,7 +89,7 @@ def talk(body: Body, items: str, look: Callable[[Content, list[Any]], None]) -> 
     found = body.get(items)
     if (
         not isinstance(found, list)
-        or body.get("context_management")
+        or body.get("context_management") is not None
         or body.get("truncation") not in (None, "disabled")
     ):
         return None
@@ -138,6 +140,8 @@ def model_name(value: object) -> str:
     """The model's name. Raises RefusedError."""
     if not isinstance(value, str) or not _MODEL.fullmatch(value) or ".." in value:
         raise RefusedError("the request names no model, or one whose name has unusual characters")
+    if _SEARCHING.search(value.lower()):
+        raise not_metered(f"the model {value[:80]}", "what it searches or runs at the provider has no bound")
     return value
 
 
@@ -179,6 +183,11 @@ def objects(body: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise RefusedError(f"{key} is not a list of objects")
     return value
+
+
+def given(value: object) -> bool:
+    """Whether a setting is there: an empty object switches some things on; null, false and an empty list do not."""
+    return value is not None and value is not False and value != []
 
 
 def section(body: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Responses:
         openai.refuse(body, _REFUSED)
         terms = openai.terms_of(call, name)
         content = Content()
-        if body.get("previous_response_id") or body.get("conversation"):
+        if plans.given(body.get("previous_response_id")) or plans.given(body.get("conversation")):
             content.whole_window()  # what lies at the provider is read again, and billed again
         _look(content, body.get("input"), openai.image_tokens(model))
         searching = _tools(content, plans.objects(body, "tools"))

@@ -14,11 +14,12 @@ import auto_dev.budget.gateway.bodies as bodies
 import auto_dev.budget.gateway.errors as errors
 import auto_dev.budget.gateway.headers as headers
 import auto_dev.budget.gateway.routes as routes
+from auto_dev.budget.gateway.aside import Aside, Room, held_by_all
 from auto_dev.budget.gateway.errors import RefusedError
 from auto_dev.budget.gateway.exchange import CutError, Exchange
 from auto_dev.budget.gateway.grant import Grant, Stop, Upstreams, Watch
 from auto_dev.budget.gateway.learned import Learned
-from auto_dev.budget.gateway.listener import Listener
+from auto_dev.budget.gateway.listener import Crowd, Listener
 from auto_dev.budget.gateway.upstream import Upstream
 from auto_dev.budget.meter import RunMeter
 from auto_dev.tasks import end_tasks
@@ -43,6 +44,9 @@ class Gateway:
     def __init__(self, keys: Callable[[str], str | None], clock: Callable[[], datetime]) -> None:
         self._upstream = Upstream(keys, clock)
         self._learned = Learned()
+        self._held = held_by_all()
+        self._aside = Aside()
+        self._crowd = Crowd()
         self._grants: set[Grant] = set()
         self._halted = ""
         self._halting: set[asyncio.Task[None]] = set()
@@ -51,8 +55,9 @@ class Gateway:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            stack.callback(self._aside.close)
             await stack.enter_async_context(self._upstream)
-            listener = Listener(self._app(None))
+            listener = Listener(self._app(None), self._crowd)
             stack.push_async_callback(listener.close)
             self.url = await listener.listen_tcp()
             self._stack = stack.pop_all()
@@ -69,7 +74,11 @@ class Gateway:
         self, run_id: str, meter: RunMeter, upstreams: Upstreams, *, refusal: int = 400, watch: Watch | None = None
     ) -> Grant:
         """Access for one turn of a run, as an async context manager."""
-        return Grant(run_id, meter, upstreams, refusal, watch, self._grants, lambda grant: Listener(self._app(grant)))
+
+        def listener(grant: Grant) -> Listener:
+            return Listener(self._app(grant), self._crowd)
+
+        return Grant(run_id, meter, upstreams, refusal, watch, self._grants, listener)
 
     def halt(self, reason: str) -> None:
         """Refuse every request from now on; what is under way is cut, and charged."""
@@ -130,9 +139,17 @@ class Gateway:
         route = routes.route(
             method, path, query, anthropic=bool(given.get("anthropic-version") or given.get("x-api-key"))
         )
-        raw = await bodies.read(receive, given) if method == "POST" else b""
-        self._check(grant)
-        exchange = Exchange(self._upstream, self._learned, grant, route, given, send)
+        with Room(grant.held, self._held) as room:
+            raw = await bodies.read(receive, given, room, self._aside) if method == "POST" else b""
+            self._check(grant)
+            exchange = Exchange(self._upstream, self._learned, self._aside, grant, route, given, send)
+            await self._exchanged(grant, exchange, route, method, raw, receive, send)
+
+    async def _exchanged(
+        self, grant: Grant, exchange: Exchange, route: routes.Route, method: str, raw: bytes, receive: Receive,
+        send: _Started,
+    ) -> None:  # fmt: skip
+        """Let the exchange run until it ends, the client hangs up, or it is cut."""
         if route.api is not None:
             grant.requests += 1
             work = asyncio.ensure_future(exchange.run(raw))
@@ -199,7 +216,7 @@ async def _gone(receive: Receive) -> None:
 
 async def _answer(send: Send, status: int, body: bytes) -> None:
     head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status == 413:
+    if status in (413, 429):
         head.append((b"connection", b"close"))  # the rest of what is too large is not waited for
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body, "more_body": False})

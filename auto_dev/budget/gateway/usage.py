@@ -75,6 +75,7 @@ class Reader:
         self.delivered = 0
         self.done = False  # the provider said that the answer is complete
         self.failed = False  # the provider reported an error in the stream
+        self.unseen = False  # something is being made whose parts only come when they are complete
         self.doubt = ""
 
     def event(self, data: bytes) -> bool:
@@ -123,7 +124,7 @@ class Reader:
         if self.certain is not None:
             if (doubt := self._too_little_input(self.certain, text_bytes)) is not None:
                 return None, doubt
-            seen = output_tokens if hidden else min(self.delivered + _ON_ITS_WAY, output_tokens)
+            seen = output_tokens if hidden or self.unseen else min(self.delivered + _ON_ITS_WAY, output_tokens)
             spent = replace(self.certain, output=max(seen, self.spent.output if self.spent else 0))
             return spent, "the answer broke off: its input, and the output that may have been made"
         return None, "the answer broke off before its usage: charged in full" if cut else ""
