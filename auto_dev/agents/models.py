@@ -85,18 +85,10 @@ def model_spec(config: AgentConfig, endpoint: Endpoint, model: str | None = None
     return ModelSpec(provider, name, endpoint.token, endpoint.host_url + _VERSIONS[provider], timeout_s)
 
 
-def check_model(config: AgentConfig, secrets: Secrets) -> None:
-    """Raises AgentError for an unknown model, a missing key (one's own server needs none), a ``base_url`` that is no
-    base URL."""
-    provider, _ = split_model(config.model)
-    if config.base_url is not None:
-        upstreams_for(config)
-    elif not secrets(_KEYS[provider]):
-        raise AgentError(
-            f"{_KEYS[provider]} is not set",
-            where="agent.model",
-            mend=f"Set it in the environment, or `keyring set auto-dev {_KEYS[provider]}`.",
-        )
+def check_model(config: AgentConfig) -> None:
+    """Raises AgentError for an unknown model, and for a ``base_url`` that is no base URL."""
+    split_model(config.model)
+    upstreams_for(config)
 
 
 def upstreams_for(config: AgentConfig) -> dict[str, str]:

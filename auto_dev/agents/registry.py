@@ -68,7 +68,7 @@ def check_agent(
     if config.kind in CLIS and config.mode == "subscription":
         _check_login(CLIS[config.kind](), secrets, allow_hosts)
     elif config.kind == "chat":
-        check_model(config, secrets)
+        check_model(config)
     elif config.kind == "replay":
         if config.recording is None:
             raise AgentError(

@@ -46,7 +46,7 @@ class Settled:
 
     ``reasons``: one line for each gate that stops; ``why``: why a person is asked where gates want a repair, or "";
     ``findings``: the evidence as text for the agent; ``digests``: gate → digest of what stops, to be handed to the next
-    round as ``previous``; ``stopped``: the rulings that stop.
+    round as ``previous``; ``stopped``: the rulings that stop; ``turn``: how the agent's turn failed, or "".
     """
 
     route: Route
@@ -55,6 +55,7 @@ class Settled:
     why: str
     digests: Mapping[str, str]
     stopped: tuple[Ruled, ...]
+    turn: str = ""
 
 
 def rule(gate: str, judgement: object, *, advisory: bool = False, waived: str = "", duration_ms: int = 0) -> Ruled:
@@ -130,7 +131,9 @@ def settle(ruled: Sequence[Ruled], attempts_left: int, previous: Mapping[str, st
         else:
             route = Route.REPAIR
     reasons = tuple(f"{one.gate}: {one.judgement.reason}" for one in stopped)
-    return Settled(route, reasons, findings_text(stopped), why, digests, stopped)
+    failed = (one for one in ruled if one.gate == "agent" and one.judgement.verdict is not Verdict.PASS)
+    turn = next((one.judgement.reason for one in failed if one not in stopped), "")
+    return Settled(route, reasons, findings_text(stopped), why, digests, stopped, turn)
 
 
 def findings_text(stopped: Sequence[Ruled]) -> str:

@@ -95,13 +95,17 @@ _COUNTS: Final = (
 )
 
 _PYTEST: Final = re.compile(r"^(?:\[gw\d+\] )?(?:FAILED|ERROR|SUBFAIL(?:ED)?(?:[(\[].*?[)\]])?) (\S.*)$")
-_PYTEST_VERBOSE: Final = re.compile(r"^(?:\[gw\d+\] )?(\S+?::.*?) (?:FAILED|ERROR)(?: +\[ *\d+%\])?\s*$")
+# In two steps, from the end: one pattern for the whole line would try each "::" with each place that may end it.
+_PYTEST_VERDICT: Final = re.compile(r" (?:FAILED|ERROR)(?: +\[ {0,3}\d{1,3}%\])?$")
+_PYTEST_VERBOSE: Final = re.compile(r"^(?:\[gw\d+\] )?(\S+?::.*)$")
 _PYTEST_NODE: Final = re.compile(r"^(?:\S+\.(?:py|rst|txt|md|ya?ml|ipynb)(?:::|$| - )|\S+::)")
 
 
 def _pytest(lines: Lines) -> Iterator[str]:
     for text in lines:
-        match = _PYTEST.match(text) or _PYTEST_VERBOSE.match(text)
+        match = _PYTEST.match(text)
+        if match is None and (verdict := _PYTEST_VERDICT.search(text := text.rstrip())) is not None:
+            match = _PYTEST_VERBOSE.match(text[: verdict.start()])
         if match and _PYTEST_NODE.match(match[1]):
             yield _node_id(match[1])
 

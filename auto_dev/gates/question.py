@@ -62,9 +62,8 @@ def question_for(settled: Settled, story: Story) -> Question:
     kind = _kind(lead)
     wish = _wish(lead) if kind == "agent" else None
     others = [one for one in settled.stopped if one is not lead]
-    why = "; ".join(
-        [*([settled.why] if settled.why else []), *(f"{one.gate}: {one.judgement.reason}" for one in others)]
-    )
+    before = [text for text in (settled.turn, settled.why) if text]  # a failed turn is the cause of much that follows
+    why = "; ".join([*before, *(f"{one.gate}: {one.judgement.reason}" for one in others)])
     evidence = bounded(
         {"gate": one.gate, **item}
         for one in (lead, *others)

@@ -21,7 +21,7 @@ _DEFINED: Final = re.compile(
     r"(?:def|class|function\*?|const|let|var|func(?:\s*\([^)\n]*\))?|fn|struct|enum|trait|interface|type)\s+([A-Za-z_$][\w$]{2,})",
     re.MULTILINE,
 )
-_IMPORTED: Final = re.compile(r"^\s*(?:from|import)\s+([\w.]+)|['\"]([^'\"\n]{1,200})['\"]", re.MULTILINE)
+_IMPORTED: Final = re.compile(r"^[ \t]*(?:from|import)\s+([\w.]+)|['\"]([^'\"\n]{1,200})['\"]", re.MULTILINE)
 _AFFIX: Final = re.compile(r"^test[_-]|[._-](?:test|tests|spec|cy|e2e)$|(?:Test|Tests|Spec)$")
 _LIMIT: Final = 1_000_000
 

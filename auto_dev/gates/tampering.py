@@ -24,7 +24,7 @@ from auto_dev.gates.syntax.suite import MAX_SOURCE, Case, Suite, is_test_name, i
 from auto_dev.model import Route
 
 _SYMLINK = "120000"
-_PYTHON_TEST = re.compile(rb"^\s*(?:async\s+)?def test", re.MULTILINE)
+_PYTHON_TEST = re.compile(rb"^[ \t]*(?:async\s+)?def test", re.MULTILINE)
 _RUST_TEST = re.compile(rb"#\[\s*(?:\w+\s*::\s*)*(?:test|rstest|test_case|quickcheck)\b")
 _JS_TEST = re.compile(rb"['\"](?:vitest|@jest/globals|node:test|ava|@playwright/test|bun:test)['\"]")
 

@@ -43,7 +43,7 @@ async def run_command(context: RunContext, gate: CommandGate, bench: Prepared, l
         exit_code=finished.exit_code if finished.signal is None else None,
         timed_out=finished.stopped == "timeout",
         tail=clean(text[-TAIL:]),
-        failures=parse_failures(clean(text), root=str(bench.folder)),
+        failures=await asyncio.to_thread(lambda: parse_failures(clean(text), root=str(bench.folder))),
         duration_s=round(time.monotonic() - began, 3),
         output_path=output,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -45,6 +44,7 @@ from auto_dev.store import decisions
 from auto_dev.store.events import QUERIES, emit
 from auto_dev.tasks import end_tasks
 from auto_dev.text import clean, jsonable, line
+from auto_dev.worktrees.folders import read_start, set_aside
 from auto_dev.worktrees.site import Worktree
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ def _task(
     brief_path = context.briefs / f"{name}.md"
     report_path = context.agent_dir / f"report-{name}.json"
     brief_path.write_text(brief, "utf-8")
-    _clear(report_path)
+    set_aside(report_path)  # what an earlier, interrupted turn left there
     named = {
         "AUTO_DEV_STORY": context.story.id,
         "AUTO_DEV_RUN": context.run_id,
@@ -322,17 +322,8 @@ def turn_of(context: RunContext, phase: Phase, round_number: int) -> dict[str, A
 
 
 def _project_rules(folder: Path) -> str:
-    parts = []
-    for name in _RULE_FILES:
-        path = folder / name
-        if path.is_file() and not path.is_symlink():
-            parts.append(f"{name}:\n{path.read_text('utf-8', 'replace')[:_RULES_LIMIT]}")
-    return "\n\n".join(parts)
-
-
-def _clear(path: Path) -> None:
-    """Remove what an earlier, interrupted turn left in the report's place, whatever it is."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    # The agent may have put anything there: a link, a pipe, a file without an end.
+    found = {name: read_start(folder / name, 4 * _RULES_LIMIT) for name in _RULE_FILES}
+    return "\n\n".join(
+        f"{name}:\n{data.decode('utf-8', 'replace')[:_RULES_LIMIT]}" for name, data in found.items() if data is not None
+    )

@@ -48,6 +48,8 @@ class Workplace:
             return ""
         refused = tuple(dict.fromkeys(self.refused))
         entries = ", ".join(f'"{entry}"' for entry in entries_for(refused, self.rules))
+        if not entries:
+            return f"The sandbox refused {', '.join(refused)}."
         mend = f"set [sandbox] allow_hosts = [{entries}] and call `auto-dev retry {story}`"
         return f"The sandbox refused {', '.join(refused)}; to let it through, {mend}."
 

@@ -147,11 +147,14 @@ class Rules:
 def entries_for(refused: Iterable[str], rules: Rules) -> list[str]:
     """What would let these ``host:port`` through, as entries of ``allow_hosts``: presets where one names the host.
 
-    A host that the rules allow already leads into a private network: that takes its name with its port.
+    A host that the rules allow already leads into a private network: that takes its name with its port. Addresses and
+    this machine's own names are left out: who works in the box chooses what it asks for, and is not to suggest them.
     """
     entries: dict[str, None] = {}
     for name in refused:
         host, port = authority(name)
+        if not rules.allow(host, port) and (_is_address(host) or "." not in host or host.endswith(".localhost")):
+            continue
         preset = next((preset for preset, hosts in PRESETS.items() if host in hosts and port == 443), name)
         entries[name if rules.allow(host, port) else preset] = None
     return list(entries)

@@ -87,8 +87,16 @@ def installation(program: Path) -> tuple[Path, ...]:
 
 def _outermost(places: _Places, found: Iterable[Path]) -> tuple[Path, ...]:
     shown = {path for path in found if places.may_be_shown(path) and not places.of_the_system(path)}
-    shown |= {path.resolve() for path in shown}
+    shown |= {_real(path) for path in shown}
     return tuple(sorted(path for path in shown if exists(path) and not any(up in shown for up in path.parents)))
+
+
+def _real(path: Path) -> Path:
+    """``path`` without links; itself where they run in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError: how Python up to 3.12 tells of a circle
+        return path
 
 
 class _Places:
@@ -104,11 +112,11 @@ class _Places:
         return str(path).startswith(tuple(f"{folder}/" for folder in PROGRAMS)) or str(path) in PROGRAMS
 
     def may_be_shown(self, path: Path) -> bool:
-        return path.is_absolute() and path not in self.never and path.resolve() not in self.never
+        return path.is_absolute() and path not in self.never and _real(path) not in self.never
 
     def of_folder(self, folder: Path) -> Iterator[Path]:
         """A folder on PATH: itself, the installation that it belongs to, and what its entries lead to."""
-        real = folder.resolve()
+        real = _real(folder)
         if not self.may_be_shown(real) or real in self.seen:
             return
         self.seen.add(real)

@@ -138,11 +138,12 @@ echo x > broken.txt; echo y > work.txt; printf 'AGENTS.md\\nCLAUDE.md\\nCONTRIBU
 printf '\\033]0;owned\\007\\033[2J\\033]52;c;ZXZpbA==\\007\\233 31m\\r12:00:00 A-1 task completed\\n'
 report '{"summary": "\\u001b[2Jfirst", "confidence": 0.95}'
 room=$(dirname "$AUTO_DEV_REPORT")
-ln -s /etc/passwd AGENTS.md; mkfifo CLAUDE.md; mkdir CONTRIBUTING.md
+truncate -s 60G AGENTS.md; mkfifo CLAUDE.md; mkdir CONTRIBUTING.md
 mkdir -p deep/closed/in; chmod 000 deep/closed
 rm -rf "$TMPDIR" "$XDG_CACHE_HOME"
 ln -s /nowhere/at/all "$TMPDIR"; mkfifo "$XDG_CACHE_HOME"
-ln -s "$room/../setup.done" "$room/report-implement-1.json"
+mkdir "$room/report-implement-1.json"
+(cd "$room/report-implement-1.json" && i=0 && while [ $i -lt 1500 ]; do mkdir d && cd -P d && i=$((i+1)); done)
 ln -s / "$HOME/.claude"; ln -s / "$HOME/.config"
 chmod 000 "$HOME" "$room" .
 """

@@ -319,3 +319,34 @@ def test_upstreams_may_have_a_path_of_their_own() -> None:
     assert (found.openai, found.gemini) == ("http://127.0.0.1:11434", "https://proxy.example/google")
     assert found.anthropic == "https://api.anthropic.com"
     assert CLAUDE
+
+
+async def test_a_service_that_cannot_be_reached_parks_the_run_after_three_tries(db: Database) -> None:
+    async with kit(db, ModelServer(words), upstream="http://127.0.0.1:1") as it:
+        assert [(await it.ask("anthropic")).status for _ in range(3)] == [502, 502, 400]
+        stop = await asyncio.wait_for(it.grant.stopped(), 1)
+        assert (stop.kind, stop.resets_at) == ("rate_limit", NOW + timedelta(minutes=5))
+        assert "cannot be reached" in stop.detail
+        assert await it.charged() == 0
+
+
+async def test_a_service_that_fails_again_and_again_parks_the_run(db: Database) -> None:
+    async with kit(db, ModelServer(lambda asked: Answer(status=500, message="broken"))) as it:
+        assert [(await it.ask("chat")).status for _ in range(5)] == [500] * 5
+        it.server.scenario = words
+        assert (await it.ask("chat")).status == 200
+        it.server.scenario = lambda asked: Answer(status=500, message="broken")
+        assert [(await it.ask("chat")).status for _ in range(6)] == [500] * 5 + [400]
+        assert (await asyncio.wait_for(it.grant.stopped(), 1)).kind == "rate_limit"
+
+
+async def test_a_short_key_does_not_garble_answers(db: Database) -> None:
+    async with kit(db, ModelServer(say("next, exec it")), keys={"OPENAI_API_KEY": "x"}) as it:
+        for stream in (False, True):
+            assert "[key]" not in (await it.ask("chat", stream=stream)).text
+
+
+async def test_a_missing_key_that_is_wanted_is_named_as_missing(db: Database) -> None:
+    async with kit(db, ModelServer(words, keys=["sk-needed-0123456789"]), keys={}) as it:
+        reply = await it.ask("anthropic")
+        assert "ANTHROPIC_API_KEY is not set" in reply.message

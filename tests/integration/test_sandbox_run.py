@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from auto_dev.agents.home import put_files
+from auto_dev.errors import GitError
 from auto_dev.processes import run_tree
 from auto_dev.sandbox.base import Box
 from auto_dev.sandbox.bubblewrap import Bubblewrap
 from auto_dev.sandbox.probe import Problem, find
+from auto_dev.worktrees import stage
 from auto_dev.worktrees.folders import delete, plain_folder, read_start, set_aside
 
 pytestmark = pytest.mark.integration
@@ -123,6 +125,15 @@ def test_of_a_file_without_an_end_only_the_beginning_is_read(tmp_path: Path) -> 
         attempt(what, tmp_path / str(number))
         assert read_start(tmp_path / str(number), 10) is None
     assert read_start(tmp_path / "absent", 10) is None
+
+
+def test_a_file_without_an_end_is_refused_before_git_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "small").write_text("x")
+    stage._refuse_huge(tmp_path, ["small", "absent"])
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(stage.MOST_BYTES)
+    with pytest.raises(GitError, match=r"'huge' alone 4\.3 GB"):
+        stage._refuse_huge(tmp_path, ["small", "huge"])
 
 
 async def test_a_program_behind_a_chain_of_links_runs_in_the_box(sandbox: Bubblewrap, tmp_path: Path) -> None:

@@ -360,3 +360,46 @@ async def test_with_a_login_of_its_own_an_agents_turns_are_booked_as_it_tells_of
 
 async def _charges(made: Any, count: int) -> bool:
     return len(await made.fetch("SELECT id FROM reservations WHERE status = 'settled'")) == count
+
+
+async def test_a_daemon_that_is_stopped_in_mid_request_charges_it_and_the_next_one_goes_on(
+    project: Any, eventually: Any
+) -> None:
+    async with ModelServer(lambda asked: Answer("late", delay_s=60)) as server:
+        made = asking(project({"A-1": []}), server.url, STUBBORN)
+        async with made.serving(once=False):
+            await eventually(lambda: len(server.record) == 1, 30)
+            (reservation,) = await made.fetch("SELECT * FROM reservations")
+        assert not _lives(_pid(made))
+        assert await booked(made) == reservation["amount_microusd"]
+        assert ((run := await the_run(made))["status"], run["reason"]) == ("paused", "stopped")
+        server.scenario = lambda asked: Answer("at once")
+        assert await made.once() is ExitCode.DONE
+        assert await booked(made) == reservation["amount_microusd"] + server.record[-1].cost_microusd
+
+
+async def test_a_story_that_a_person_ends_in_mid_request_is_charged_and_leaves_no_process(
+    project: Any, eventually: Any
+) -> None:
+    async with ModelServer(lambda asked: Answer("late", delay_s=60)) as server:
+        made = asking(project({"A-1": []}), server.url, STUBBORN)
+        async with made.serving(once=False) as (daemon, _):
+            await eventually(lambda: len(server.record) == 1, 30)
+            (reservation,) = await made.fetch("SELECT * FROM reservations")
+            await made.control(daemon).abort("A-1")
+            await eventually(lambda: not daemon.runner.in_hand, 10)
+            assert not _lives(_pid(made))
+            assert await booked(made) == reservation["amount_microusd"]
+            assert (await the_run(made))["status"] == "aborted"
+
+
+async def test_lost_connections_in_mid_turn_lose_no_money_and_no_run(project: Any, eventually: Any) -> None:
+    async with ModelServer(working(12)) as server:
+        made = configured(project({"A-1": [], "B-1": [], "C-1": []}), server.url, more="[budget]\nstory = 40\n")
+        async with made.serving() as (_, task):
+            await eventually(lambda: len(server.record) > 4, 30)
+            await made.cut_connections(20)
+            assert await asyncio.wait_for(task, 90) is ExitCode.DONE
+        assert await _all(made, "in_review")
+        assert await booked(made) >= server.record.cost_microusd, "what is unknown is charged in full"
+        assert {run["attempt"] for run in await made.fetch("SELECT attempt FROM runs")} == {1}

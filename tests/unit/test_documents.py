@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 from auto_dev import cli, config
+from auto_dev.report import Report, read_report
 
 pytestmark = pytest.mark.unit
 
@@ -44,6 +45,17 @@ def test_the_configuration_page_is_a_configuration() -> None:
         fields = type(getattr(parsed, section)).model_fields
         names = {field.alias or name for name, field in fields.items()}
         assert shown[section] == names, f"[{section}]"
+
+
+def test_the_report_of_the_page_on_agents_is_a_report(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "agents.md").read_text("utf-8")
+    (block,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "report.json"
+    path.write_text(block, "utf-8")
+    report, problem = read_report(path)
+    assert problem == ""
+    assert report is not None
+    assert report.model_fields_set == set(Report.model_fields), "each key is shown"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -296,6 +296,12 @@ class TestQuestions:
         assert question.kind == "empty"
         assert "waive" not in ids(question)
 
+    def test_how_the_agent_s_turn_failed_is_said_first(self) -> None:
+        turn = Judgement(Verdict.CONCERNS, "the agent's turn ended as failed: no service", Route.PROCEED)
+        question = ask("empty", ASK, 0, rule("agent", turn))
+        assert question.kind == "empty"
+        assert question.why.startswith("the agent's turn ended as failed: no service")
+
     def test_an_unusable_baseline_can_be_mended_or_accepted(self) -> None:
         question = ask("baseline", ASK)
         assert question.kind == "baseline"

@@ -162,3 +162,8 @@ def test_a_program_is_told_of_the_proxy_in_both_spellings() -> None:
     env = proxy_env(9)
     assert env["HTTPS_PROXY"] == env["https_proxy"] == "http://127.0.0.1:9"
     assert "127.0.0.1" in env["NO_PROXY"]
+
+
+def test_what_an_agent_asks_for_inside_the_machine_is_never_suggested() -> None:
+    refused = ["169.254.169.254:80", "localhost:5432", "x.localhost:80", "[::1]:80", "intranet:443", "pypi.org:443"]
+    assert entries_for(refused, Rules()) == ["pypi"]

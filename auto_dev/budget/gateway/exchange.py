@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from enum import Enum
 from hashlib import blake2b
 from typing import Any, Final
@@ -37,6 +38,10 @@ _ERROR_LIMIT: Final = 1024 * 1024
 _ANSWER_LIMIT: Final = 64 * 1024 * 1024
 _BYTES_PER_TOKEN: Final = 16
 _HIDDEN_TOKEN: Final = b"[token]"
+_UNREACHED_IN_A_ROW: Final = 3
+_FAILED_IN_A_ROW: Final = 6
+_AWAY: Final = timedelta(minutes=5)  # when a service that is away is asked again
+_SECRET_LENGTH: Final = 16  # characters; no provider's key is shorter
 _IN_A_ROW: Final = 10  # short limits without an answer between them: then it is no short one
 _BOOKING_PAUSES_S: Final = (0.2, 1.0, 5.0, 10.0)
 # Providers do not bill a request that they turn away.
@@ -161,6 +166,7 @@ class Exchange:
                     await self._failed(response)
         except aiohttp.ClientConnectorError as error:
             self._fate = _Fate.FREE
+            self._away(f"{self._base} cannot be reached: {error.os_error}", _UNREACHED_IN_A_ROW)
             raise RefusedError(f"{self._base} cannot be reached: {error.os_error}", 502) from None
         except (aiohttp.ClientError, TimeoutError, OSError, UsageError) as error:
             said = f"the answer of {self._base} broke off: {type(error).__name__} {line(str(error), 100)}"
@@ -194,7 +200,7 @@ class Exchange:
             self._grant.answered()
 
     async def _stream(self, response: aiohttp.ClientResponse, chunks: AsyncIterator[bytes]) -> None:
-        guarded = Guard(self._key)
+        guarded = Guard(self._secret)
         await self._start(response, [])
         async for chunk in chunks:
             if cleaned := guarded.cleaned(chunk):
@@ -232,7 +238,7 @@ class Exchange:
         """A reply that is no answer: who may be asked again and when, what is booked, and what the client gets."""
         status, grant = response.status, self._grant
         text = (await _read(response, _ERROR_LIMIT)).decode("utf-8", "replace")
-        text = text.replace(self._key, "[key]") if self._key else text
+        text = text.replace(self._secret, "[key]") if self._secret else text
         given = {name.lower(): value for name, value in response.headers.items()}
         if status in _FREE or 300 <= status < 400 or rates.is_overloaded(status, given, text):
             self._fate = _Fate.FREE
@@ -247,11 +253,26 @@ class Exchange:
         elif status in (401, 403):
             self._upstream.forget_key(self._route.vendor)
             name = KEY_NAMES[self._route.vendor]
-            raise RefusedError(f"{self._base} refuses the key {name} (HTTP {status}): {rates.message(text)}", None)
+            what = f"refuses the key {name}" if self._key else f"wants a key, and {name} is not set"
+            raise RefusedError(f"{self._base} {what} (HTTP {status}): {rates.message(text)}", None)
         elif 300 <= status < 400:
             key = f"gateway.{self._route.vendor}_url"
             raise RefusedError(f"{self._base} answers with a redirect, which is not followed; correct {key}", None)
+        elif status >= 500:
+            self._away(f"{self._base} answers HTTP {status}: {rates.message(text)}", _FAILED_IN_A_ROW)
         await self._whole(response, text.encode("utf-8"))
+
+    def _away(self, what: str, most: int) -> None:
+        """The service is away. Agents ask again for minutes, and pay for some of it: after ``most`` times in a row the
+        run waits instead. Raises RefusedError then."""
+        if self._grant.failed_again() >= most:
+            self._grant.set_stop(Stop("rate_limit", what, self._upstream.now() + _AWAY, f"away {self._route.vendor}"))
+            raise RefusedError(what, None)
+
+    @property
+    def _secret(self) -> str:
+        """The key, if it is one: a short word that a server of one's own is given may occur in any answer."""
+        return self._key if len(self._key) >= _SECRET_LENGTH else ""
 
     def _stop_for(self, limit: rates.Limited) -> None:
         kind = "refused" if limit.unpaid else "rate_limit"
@@ -267,8 +288,8 @@ class Exchange:
     # -- to the client
 
     async def _whole(self, response: aiohttp.ClientResponse, text: bytes) -> None:
-        if self._key:
-            text = text.replace(self._key.encode(), HIDDEN)
+        if self._secret:
+            text = text.replace(self._secret.encode(), HIDDEN)
         await self._start(response, [(b"content-length", str(len(text)).encode())])
         await self._send({"type": "http.response.body", "body": text, "more_body": False})
 

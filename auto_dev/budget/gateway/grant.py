@@ -96,7 +96,7 @@ class Grant:
         self._listeners: list[Listener] = []
         self._stop: Stop | None = None
         self._stopped = asyncio.Event()
-        self._limited = 0
+        self._limited = self._failed = 0
 
     async def __aenter__(self) -> Self:
         self._members.add(self)
@@ -134,7 +134,12 @@ class Grant:
     def answered(self) -> None:
         """A model's answer is complete."""
         self.last_turn = time.monotonic()
-        self._limited = 0
+        self._limited = self._failed = 0
+
+    def failed_again(self) -> int:
+        """How often in a row, this time included, the provider failed or could not be reached."""
+        self._failed += 1
+        return self._failed
 
     def limited_again(self) -> int:
         """How often in a row, this time included, the provider asked to wait."""

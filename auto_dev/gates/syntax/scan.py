@@ -26,7 +26,8 @@ _DOUBLE: Final = re.compile(r"\"(?:\\.|[^\"\\\n])*(?:\"|(?=\n)|$)", re.DOTALL)
 _DOUBLE_MULTI: Final = re.compile(r"\"(?:\\.|[^\"\\])*(?:\"|$)", re.DOTALL)
 _SINGLE: Final = re.compile(r"'(?:\\.|[^'\\\n])*(?:'|(?=\n)|$)", re.DOTALL)
 _RUST_CHAR: Final = re.compile(r"'(?:\\(?:u\{[^}\n]{0,8}\}|.)[^'\n]{0,4}|[^\\'\n])'")
-_REGEX: Final = re.compile(r"/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\[\n])+/[a-z]*")
+# Bounded: each "/" is tried, and a longer one would be read to the end of its line each time.
+_REGEX: Final = re.compile(r"/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n]){0,500}\]|[^/\\\[\n]){1,500}/[a-z]*")
 _TEMPLATE_STOP: Final = re.compile(r"\\.|`|\$\{", re.DOTALL)
 _REGEX_AFTER: Final = frozenset("(,=:[!&|?{};+-*%~^<>\n")
 _REGEX_WORDS: Final = frozenset(
