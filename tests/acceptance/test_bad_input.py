@@ -103,7 +103,6 @@ def test_a_broken_configuration_stops_before_anything_runs(make_world: Any) -> N
     refused(world.call(*START), 1, "auto-dev.toml", "UTF-8")
     refused(world.call("start", "plans", "--yes"), 1, "auto-dev.toml", "UTF-8")
     (world.repo / "auto-dev.toml").write_text(CONFIG)
-    refused(world.call("start", "plans", "--yes"), 1, "--no-sandbox")
     for url, words in {
         "mysql://me:secret@host/x": ("postgresql://",),
         "postgresql://me:secret@127.0.0.1:1/x": ("127.0.0.1", "port 1", "Connection refused"),

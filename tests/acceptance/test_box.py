@@ -244,7 +244,7 @@ run = "sh ./look.sh"
 """
 
 LOOK = """
-env; ls -aR "$HOME" "$TMPDIR" "$XDG_CACHE_HOME" /run/auto-dev /tmp /dev/shm 2>&1
+env; ls -aR "$HOME" "$TMPDIR" "$XDG_CACHE_HOME" /run/auto-dev 2>&1; ls -a /tmp /dev/shm 2>&1
 python3 - <<'END'
 import os, socket
 print("way out: sockets", [name for name in os.listdir("/run/auto-dev") if name.startswith("8377")])

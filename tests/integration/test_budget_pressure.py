@@ -45,7 +45,7 @@ CHILD: Final = """
             try:
                 while True:
                     amount = chance.randint(1, 600)
-                    least = chance.choice([None, 1, amount // 2])
+                    least = chance.choice([None, 1, max(amount // 2, 1)])
                     story = f"S{chance.randint(0, 11)}"
                     taken = await ledger.acquire(run, story, "m", amount, limits, least_microusd=least, wait_s=30)
                     assert (least or 1) <= taken.amount_microusd <= amount
