@@ -14,6 +14,7 @@ import typer
 
 from auto_dev import __version__
 from auto_dev.errors import AutoDevError, ExitCode, UsageError
+from auto_dev.tasks import alone
 from auto_dev.text import line
 
 TRACEBACK = "AUTO_DEV_TRACEBACK"  # set: an unexpected error shows its traceback
@@ -36,7 +37,7 @@ Dir = Annotated[Optional[Path], typer.Argument(help="The folder of stories.", sh
 
 
 def _run(command: Coroutine[Any, Any, ExitCode]) -> None:
-    raise typer.Exit(int(asyncio.run(command)))
+    raise typer.Exit(int(asyncio.run(alone(command))))
 
 
 def _version(wanted: bool) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 AGAIN_S = 0.5
 
@@ -28,3 +31,17 @@ async def end_tasks(*tasks: asyncio.Task[Any], again_s: float = AGAIN_S) -> None
             task.exception()
     if cancelled:
         raise asyncio.CancelledError
+
+
+async def alone(work: Coroutine[Any, Any, T]) -> T:
+    """The whole of a program: ``work``, and then the end of every task that it left, whatever it did with it.
+
+    `asyncio.run` cancels what is left once and waits for ever: a pool of connections of a library, closed while it was
+    still opening, may leave a task that loses just this cancellation.
+    """
+    try:
+        return await work
+    finally:
+        me = asyncio.current_task()
+        while others := [task for task in asyncio.all_tasks() if task is not me]:
+            await end_tasks(*others)

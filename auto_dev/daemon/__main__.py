@@ -15,6 +15,7 @@ from auto_dev.daemon import instance
 from auto_dev.daemon.compose import daemon, new_daemon_id, with_signals
 from auto_dev.daemon.settings import Settings
 from auto_dev.errors import AutoDevError, ExitCode
+from auto_dev.tasks import alone
 
 
 class JsonLines(logging.Formatter):
@@ -62,7 +63,7 @@ def main() -> int:
     for chatty in ("httpx", "procrastinate", "psycopg.pool"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     settings = Settings.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
-    return int(asyncio.run(_serve(settings, int(sys.argv[2]))))
+    return int(asyncio.run(alone(_serve(settings, int(sys.argv[2])))))
 
 
 if __name__ == "__main__":

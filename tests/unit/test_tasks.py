@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from auto_dev.tasks import end_tasks
+from auto_dev.tasks import alone, end_tasks
 
 pytestmark = pytest.mark.unit
 
@@ -59,3 +59,13 @@ async def test_errors_of_ended_tasks_are_seen() -> None:
     await asyncio.sleep(0)
     await end_tasks(task)
     assert isinstance(task.exception(), ValueError)
+
+
+def test_a_program_ends_though_it_left_a_task_that_swallows_cancellations() -> None:
+    async def program() -> int:
+        left = asyncio.create_task(_stubborn(2))
+        await asyncio.sleep(0)
+        assert not left.done()
+        return 7
+
+    assert asyncio.run(alone(program())) == 7  # without it: never
