@@ -1,4 +1,4 @@
-"""Installs the real agents that tests drive, in pinned versions, into a folder of the checkout: ``./dev agents``.
+"""Installs what tests drive, in pinned versions: real agents (``./dev agents``), stand-ins of services (``./dev peers``).
 
 Users install agents as these say themselves; what is here is what the adapters were tried with.
 """
@@ -43,7 +43,7 @@ class Wheel:
     alone: bool = False
 
 
-RECIPES: Final[dict[str, Npm | Wheel]] = {
+AGENTS: Final[dict[str, Npm | Wheel]] = {
     "claude": Wheel(
         "claude-agent-sdk",
         "0.2.186",
@@ -99,15 +99,36 @@ RECIPES: Final[dict[str, Npm | Wheel]] = {
         ".bin/claude-agent-acp",
     ),
 }
+PEERS: Final[dict[str, Npm | Wheel]] = {
+    "local-slack": Npm(
+        "local-slack-linux-x64",
+        "0.1.8",
+        "sha512-2BCTKxKajjZNWCSCj66Jq5VDScUDNpGZ1lA3281I8RvpDE4/ULCwC26TlcW6/4sPbSTs02Q3KjTiltJp3ZBEvg==",
+        "local-slack-linux-x64/bin/local-slack",
+    ),
+    "emulate": Npm(  # the registry's newer ones are another package, or want a newer Node
+        "emulate",
+        "0.11.2",
+        "sha512-BHs1rG/yPQ4kM+9aUz7fg4MDn0MshxOs0Ch2ciuNFPsN4PfCxQWP/9DGFZx+h+RvcIwX5n+hV308Ba7SxBc6nQ==",
+        ".bin/emulate",
+    ),
+    "prism": Npm(  # the newest version that runs on node 20
+        "@stoplight/prism-cli",
+        "5.14.2",
+        "sha512-S/x47zQa7NgoGAD0Q1JlijV7GRDd1zP/FcIpxSh+cJRUUImfALJJm1R3ONLweP97oG/b9BrwRyC+0GNYuzrviw==",
+        ".bin/prism",
+    ),
+}
+RECIPES: Final = {**AGENTS, **PEERS}
 
 
 def install(names: Sequence[str], folder: Path) -> list[str]:
-    """Install the agents ``names`` below ``folder``, their programs in its ``bin``; returns a line for each.
+    """Install ``names`` below ``folder``, their programs in its ``bin``; returns a line for each.
 
     What is there already in the wanted version stays. Raises AgentError.
     """
     if unknown := [name for name in names if name not in RECIPES]:
-        raise AgentError(f"there is no agent {unknown[0]!r}", mend=f"Known are {', '.join(RECIPES)}.")
+        raise AgentError(f"there is no {unknown[0]!r}", mend=f"Known are {', '.join(RECIPES)}.")
     (folder / "bin").mkdir(parents=True, exist_ok=True)
     return [_install(name, RECIPES[name], folder) for name in names]
 
@@ -175,13 +196,14 @@ def _run(argv: list[str]) -> None:
 
 
 def main() -> None:
-    """``python -m tests.install_agents --folder FOLDER [NAME…]``"""
-    parser = argparse.ArgumentParser(prog="./dev agents", description="Install the real agents that tests drive.")
+    """``python -m tests.install_peers agents|peers --folder FOLDER [NAME…]``"""
+    parser = argparse.ArgumentParser(prog="./dev", description="Install what tests drive.")
+    parser.add_argument("group", choices=("agents", "peers"), help="real agents, or stand-ins of services")
     parser.add_argument("--folder", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; without: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; without: the whole group")
     given = parser.parse_args()
     try:
-        for name in given.names or RECIPES:
+        for name in given.names or (AGENTS if given.group == "agents" else PEERS):
             sys.stdout.write(f"{install([name], given.folder.resolve())[0]}\n")
             sys.stdout.flush()
     except AgentError as error:
