@@ -1,4 +1,4 @@
-"""Installs what tests drive, in pinned versions: real agents (``./dev agents``), stand-ins of services (``./dev peers``).
+"""Installs what tests drive, in pinned versions: agents (``./dev agents``), stand-ins (``./dev peers``).
 
 Users install agents as these say themselves; what is here is what the adapters were tried with.
 """
