@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING
 
 from auto_dev.config import ForgeConfig
 from auto_dev.errors import ForgeError
-from auto_dev.forge.base import DraftSpec, Forge, ForgeUnavailableError, Pull
+from auto_dev.forge.allowance import Allowance
+from auto_dev.forge.base import Digest, DraftSpec, Forge, ForgeUnavailableError, News, Pull, Watched
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["FORGES", "DraftSpec", "Forge", "ForgeUnavailableError", "Pull", "make_forge"]
+__all__ = [
+    "FORGES",
+    "Allowance",
+    "Digest",
+    "DraftSpec",
+    "Forge",
+    "ForgeUnavailableError",
+    "News",
+    "Pull",
+    "Watched",
+    "make_forge",
+]
 
 Clock = Callable[[], datetime]
 Maker = Callable[[ForgeConfig, "str | None", Path, "httpx.AsyncBaseTransport | None", Clock], Forge]

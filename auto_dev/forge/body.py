@@ -144,10 +144,17 @@ def fit_body(body: str, limit: int = BODY_LIMIT) -> str:
     if _length(body) <= limit:
         return body
     found = _MARKER.search(body)
-    tail = _CUT + (f"\n{found[0].strip()}\n" if found else "")
-    kept = _take(body[: found.start()] if found else body, limit - _length(tail))
+    tail = f"\n{found[0].strip()}\n" if found else ""
+    return fit(body[: found.start()] if found else body, limit - _length(tail)) + tail
+
+
+def fit(text: str, limit: int) -> str:
+    """``text`` cut at the end of a line to at most ``limit`` characters, with a note."""
+    if _length(text) <= limit:
+        return text
+    kept = _take(text, limit - _length(_CUT))
     kept = kept[: kept.rfind("\n")] if "\n" in kept else kept
-    return _closed(kept).rstrip() + tail
+    return _closed(kept).rstrip() + _CUT
 
 
 def _closed(text: str) -> str:

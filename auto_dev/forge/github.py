@@ -9,22 +9,31 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from auto_dev.errors import ForgeError
-from auto_dev.forge.base import DraftSpec, ForgeUnavailableError, Pull
+from auto_dev.forge.allowance import Allowance
+from auto_dev.forge.base import Digest, DraftSpec, ForgeUnavailableError, Pull, Watched
 from auto_dev.forge.body import TITLE_LIMIT, fit_body, read_marker
+from auto_dev.forge.comments import mark_of, with_mark
 from auto_dev.forge.github_answers import LabelAnswer, PullAnswer
 from auto_dev.forge.github_client import Clock, GitHubClient, Patience, RefusedError, Sleep, UncertainError
+from auto_dev.forge.github_news import NewsReader
+from auto_dev.forge.github_remarks import CommentAnswer
 from auto_dev.text import clean, line
 
 PAGE: Final = 100
 MAX_PAGES: Final = 10  # of one branch's pull requests
+MAX_COMMENT_PAGES: Final = 20
 LABEL_COLOR: Final = "6e5494"
 LABEL_LIMIT: Final = 50
 
-Model = TypeVar("Model", bound=BaseModel)
+Value = TypeVar("Value")
+_PULL: Final = TypeAdapter(PullAnswer)
 _PULLS: Final = TypeAdapter(list[PullAnswer], config=ConfigDict(hide_input_in_errors=True))
+_LABEL: Final = TypeAdapter(LabelAnswer)
+_COMMENT: Final = TypeAdapter(CommentAnswer)
+_COMMENTS: Final = TypeAdapter(list[CommentAnswer], config=ConfigDict(hide_input_in_errors=True))
 
 
 class GitHubForge:
@@ -57,6 +66,8 @@ class GitHubForge:
             patience=patience,
         )
         self._known_labels: set[str] = set()
+        self._commenting = asyncio.Lock()
+        self._reader = NewsReader(self._client, clock, lambda adapter: lambda value: self._parse(adapter, value))
 
     def __repr__(self) -> str:
         return f"GitHubForge({self._repository!r})"
@@ -76,8 +87,28 @@ class GitHubForge:
     async def retarget(self, number: int, base: str) -> Pull:
         answer = await self._get(number)
         if answer.state == "open" and answer.base.ref != base:
-            answer = self._parse(PullAnswer, await self._client.patch(f"/pulls/{number}", {"base": base}))
+            answer = self._parse(_PULL, await self._client.patch(f"/pulls/{number}", {"base": base}))
         return answer.pull()
+
+    async def news(self, watched: Sequence[Watched], allowance: Allowance) -> Digest:
+        return await self._reader.digest(watched, allowance)
+
+    async def comment(self, number: int, body: str, key: str) -> str:
+        text, mark, failures = with_mark(body, key), mark_of(key), 0
+        async with self._commenting:
+            while True:
+                found = await self._comment_with(number, mark)
+                if found is not None:
+                    return found.html_url
+                try:
+                    made = await self._client.post(f"/issues/{number}/comments", {"body": text})
+                    return self._parse(_COMMENT, made).html_url
+                except UncertainError:
+                    failures += 1
+                    if failures >= self._client.attempts:
+                        raise
+                # The pause comes first: a request whose answer was lost may still be at work.
+                await self._client.pause(failures)
 
     async def close(self) -> None:
         await self._client.close()
@@ -85,7 +116,23 @@ class GitHubForge:
     async def _get(self, number: int) -> PullAnswer:
         if number < 1:
             raise ForgeError(f"there is no pull request {number}", where=self._repository)
-        return self._parse(PullAnswer, await self._client.get(f"/pulls/{number}"))
+        return self._parse(_PULL, await self._client.get(f"/pulls/{number}"))
+
+    async def _comment_with(self, number: int, mark: str) -> CommentAnswer | None:
+        """The comment that has our mark, of all of the pull request's conversation."""
+        for page in range(1, MAX_COMMENT_PAGES + 1):
+            query = {"per_page": str(PAGE), "page": str(page)}
+            answers = self._parse(_COMMENTS, await self._client.get(f"/issues/{number}/comments", query))
+            for answer in answers:
+                if mark in (answer.body or ""):
+                    return answer
+            if len(answers) < PAGE:
+                return None
+        raise ForgeError(
+            f"pull request {number} has more than {PAGE * MAX_COMMENT_PAGES} comments",
+            where=self._repository,
+            mend="Nothing more is said there: it could not be told whether it was said already.",
+        )
 
     async def _of_branch(self, branch: str) -> list[PullAnswer]:
         """Every pull request of the branch, newest first, whatever its state."""
@@ -99,7 +146,7 @@ class GitHubForge:
                 "per_page": str(PAGE),
                 "page": str(page),
             }
-            answers = self._parse_list(await self._client.get("/pulls", query))
+            answers = self._parse(_PULLS, await self._client.get("/pulls", query))
             # GitHub ignores a head filter that it cannot read and lists everything; forks have branches of this name.
             found += [answer for answer in answers if answer.head.ref == branch and _same_repository(answer)]
             if len(answers) < PAGE:
@@ -112,7 +159,7 @@ class GitHubForge:
         failures = 0
         while True:
             try:
-                answer = self._parse(PullAnswer, await self._client.post("/pulls", body))
+                answer = self._parse(_PULL, await self._client.post("/pulls", body))
             except (UncertainError, RefusedError) as error:
                 if isinstance(error, RefusedError) and not _exists_already(error):
                     raise
@@ -141,7 +188,7 @@ class GitHubForge:
         changes = differences(answer, spec)
         if not changes:
             return answer
-        return self._parse(PullAnswer, await self._client.patch(f"/pulls/{answer.number}", changes))
+        return self._parse(_PULL, await self._client.patch(f"/pulls/{answer.number}", changes))
 
     async def _label(self, answer: PullAnswer, labels: Sequence[str]) -> None:
         has = {label.name.lower() for label in answer.labels}
@@ -155,7 +202,7 @@ class GitHubForge:
         if name in self._known_labels:
             return
         try:
-            self._parse(LabelAnswer, await self._client.get(f"/labels/{quote(name, safe='')}"))
+            self._parse(_LABEL, await self._client.get(f"/labels/{quote(name, safe='')}"))
         except RefusedError as error:
             if error.status != 404:
                 raise
@@ -167,15 +214,9 @@ class GitHubForge:
                     raise
         self._known_labels.add(name)
 
-    def _parse(self, model: type[Model], value: Any) -> Model:
+    def _parse(self, adapter: TypeAdapter[Value], value: Any) -> Value:
         try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            raise self._unreadable(error) from None
-
-    def _parse_list(self, value: Any) -> list[PullAnswer]:
-        try:
-            return _PULLS.validate_python(value)
+            return adapter.validate_python(value)
         except ValidationError as error:
             raise self._unreadable(error) from None
 

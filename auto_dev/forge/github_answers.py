@@ -15,28 +15,33 @@ from auto_dev.model import PullState
 from auto_dev.text import line
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
     """GitHub adds fields at any time; only those named here are read."""
 
     # A server may echo the token: what it sent is not repeated in an error.
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
-class RepositoryAnswer(_Answer):
+class RepositoryAnswer(Answer):
     full_name: str
 
 
-class RefAnswer(_Answer):
+class RefAnswer(Answer):
     ref: str
     sha: str = ""
     repo: RepositoryAnswer | None = None  # None: a fork that is gone
 
 
-class LabelAnswer(_Answer):
+class LabelAnswer(Answer):
     name: str
 
 
-class PullAnswer(_Answer):
+class UserAnswer(Answer):
+    login: str
+    type: str = "User"  # "User" | "Bot" | "Organization" | "Mannequin"
+
+
+class PullAnswer(Answer):
     number: int
     html_url: str
     state: str  # "open" | "closed"
@@ -45,8 +50,14 @@ class PullAnswer(_Answer):
     base: RefAnswer
     body: str | None = None
     draft: bool = False
-    merged_at: str | None = None
+    merged_at: datetime | None = None
+    closed_at: datetime | None = None
+    updated_at: datetime | None = None
     labels: tuple[LabelAnswer, ...] = ()
+    merge_commit_sha: str | None = None
+    # Not in lists; GitHub works mergeable out when it is first asked for and says null until then.
+    mergeable: bool | None = None
+    merged_by: UserAnswer | None = None
 
     @property
     def pull_state(self) -> PullState:
@@ -56,9 +67,31 @@ class PullAnswer(_Answer):
             return PullState.CLOSED
         return PullState.DRAFT if self.draft else PullState.OPEN
 
-    def pull(self) -> Pull:
-        """The same as the forge's own value."""
-        return Pull(self.number, self.html_url, self.pull_state, self.head.ref, self.base.ref, self.head.sha)
+    def pull(self, closed_by: str = "") -> Pull:
+        """The same as the forge's own value. ``closed_by`` is not part of a pull request's answer."""
+        state = self.pull_state
+        merged = state is PullState.MERGED
+        return Pull(
+            number=self.number,
+            url=self.html_url,
+            state=state,
+            branch=self.head.ref,
+            base=self.base.ref,
+            head_sha=self.head.sha,
+            base_sha=self.base.sha,
+            title=line(self.title),
+            mergeable=self.mergeable,
+            # That of an open one is only a trial.
+            merge_sha=(self.merge_commit_sha or "") if merged else "",
+            ended_by=self.merged_by.login if merged and self.merged_by else closed_by,
+            ended_at=self.merged_at or self.closed_at,
+        )
+
+
+class IssueAnswer(Answer):
+    """A pull request seen as an issue: only there GitHub says who closed it."""
+
+    closed_by: UserAnswer | None = None
 
 
 def messages(raw: bytes) -> str:
@@ -95,7 +128,7 @@ def limit_wait(status: int, headers: Mapping[str, str], message: str, now: datet
     if after is not None:
         return after
     if headers.get("x-ratelimit-remaining") == "0":
-        reset = _number(headers.get("x-ratelimit-reset"))
+        reset = number(headers.get("x-ratelimit-reset"))
         return 60.0 if reset is None else max(reset - now.timestamp(), 0.0) + 1
     if status == 429 or "rate limit" in message.lower():
         return 60.0
@@ -107,7 +140,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     value = headers.get("retry-after")
     if value is None:
         return None
-    seconds = _number(value)
+    seconds = number(value)
     if seconds is None:
         try:
             at = parsedate_to_datetime(value)
@@ -117,7 +150,8 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return max(seconds, 0.0)
 
 
-def _number(value: str | None) -> float | None:
+def number(value: str | None) -> float | None:
+    """A header's whole number; None for anything else."""
     # Twelve digits end in the year 33658: enough for any time that a server may name, and no overflow.
     return float(value) if value and value.isascii() and value.isdigit() and len(value) <= 12 else None
 

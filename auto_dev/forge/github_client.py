@@ -6,17 +6,20 @@ import asyncio
 import json
 import random
 import urllib.request
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import urlencode
 
 import httpx
 
 from auto_dev import __version__
 from auto_dev.errors import ForgeError
+from auto_dev.forge.allowance import Allowance
 from auto_dev.forge.base import ForgeUnavailableError
-from auto_dev.forge.github_answers import explain, limit_wait, messages, retry_after
+from auto_dev.forge.github_answers import explain, limit_wait, messages, number, retry_after
 from auto_dev.forge.github_requests import REPOSITORY, GuardedTransport
 from auto_dev.text import line
 
@@ -24,8 +27,12 @@ API_VERSION: Final = "2022-11-28"
 MAX_ANSWER: Final = 16 * 1024 * 1024  # bytes; a page of 100 pull requests has about 2 MB
 MAX_REDIRECTS: Final = 3
 MAX_LIMIT_WAITS: Final = 3
+MAX_KNOWN: Final = 2_000  # answers that are kept to ask whether they changed
+KEPT_FOR_WORK: Final = 100  # requests of the token's own limit that are not spent on looking
+MAX_TIME: Final = 4_102_444_800  # the year 2100: a header may name any
 _MOVED: Final = (301, 302, 307, 308)
 
+Value = TypeVar("Value")
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], datetime]
 
@@ -58,6 +65,10 @@ class UncertainError(ForgeUnavailableError):
     """No trustworthy answer came: what the request was to change may have been changed or not."""
 
 
+class AllowanceSpentError(ForgeError):
+    """No more requests may go into looking now."""
+
+
 class _BrokenAnswerError(Exception):
     """The answer cannot be used: too long, or not JSON."""
 
@@ -67,6 +78,15 @@ class _Reply:
     status: int
     headers: Mapping[str, str]
     raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """``unchanged``: the server said that what we know is still so, and ``value`` is None."""
+
+    value: Any
+    etag: str = ""
+    unchanged: bool = False
 
 
 class _Token(httpx.Auth):
@@ -112,6 +132,8 @@ class GitHubClient:
         self._sleep = sleep
         self._jitter = jitter
         self._patience = patience
+        self._known: OrderedDict[str, tuple[str, Any]] = OrderedDict()
+        self._limit: tuple[int, datetime] | None = None
         inner = transport if transport is not None else _transport(self._api)
         self._http = httpx.AsyncClient(
             transport=GuardedTransport(inner, self._api, repository),
@@ -127,15 +149,38 @@ class GitHubClient:
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """The JSON at ``path`` inside the repository. Raises RefusedError, UncertainError, ForgeError."""
-        return await self._exchange("GET", path, params=params, repeat=True)
+        return (await self._exchange("GET", path, params=params, repeat=True)).value
+
+    async def look(
+        self, path: str, parse: Callable[[Any], Value], allowance: Allowance, params: Mapping[str, str] | None = None
+    ) -> Value:
+        """What ``parse`` makes of the JSON at ``path``; one that did not change since the last time costs nothing.
+
+        Raises AllowanceSpentError, and ForgeUnavailableError when the token's own limit is nearly used up.
+        """
+        self._keep_some_for_work()
+        key = f"{path}?{urlencode(sorted((params or {}).items()))}"
+        etag, value = self._known.get(key, ("", None))
+        answer = await self._exchange("GET", path, params=params, repeat=True, etag=etag, allowance=allowance)
+        if answer.unchanged:
+            allowance.give_back()
+            self._known.move_to_end(key)
+            return cast("Value", value)
+        found = parse(answer.value)
+        self._known.pop(key, None)
+        if answer.etag:
+            self._known[key] = (answer.etag, found)
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
+        return found
 
     async def post(self, path: str, body: Mapping[str, Any], *, repeat: bool = False) -> Any:
         """Create something. With ``repeat``, doing it twice is the same as once, and it is retried."""
-        return await self._exchange("POST", path, body=body, repeat=repeat)
+        return (await self._exchange("POST", path, body=body, repeat=repeat)).value
 
     async def patch(self, path: str, body: Mapping[str, Any]) -> Any:
         """Set fields to given values; retried, since setting them twice is the same as once."""
-        return await self._exchange("PATCH", path, body=body, repeat=True)
+        return (await self._exchange("PATCH", path, body=body, repeat=True)).value
 
     async def pause(self, failures: int, at_least: float = 0.0) -> None:
         """Wait before the next try: doubling, with up to half of it random so that clients do not march in step."""
@@ -157,12 +202,16 @@ class GitHubClient:
         repeat: bool,
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-    ) -> Any:
+        etag: str = "",
+        allowance: Allowance | None = None,
+    ) -> _Answer:
         failures = waits = 0
         while True:
             asked = 0.0
+            if allowance is not None and not allowance.take():
+                raise AllowanceSpentError("the requests of this hour are used up", where=self.repository)
             try:
-                reply = await self._follow(method, path, params, body)
+                reply = await self._follow(method, path, params, body, etag)
                 said = self._token.hide(messages(reply.raw)) if reply.status >= 300 else ""
                 wait = limit_wait(reply.status, reply.headers, said, self._clock())
                 if wait is not None:
@@ -185,14 +234,14 @@ class GitHubClient:
             await self.pause(failures, asked)
 
     async def _follow(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, Any] | None
+        self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, Any] | None, etag: str
     ) -> _Reply:
         """One request and, for GET only, where it is sent on to; the guard judges each of them."""
         place = REPOSITORY.replace("{owner}/{repo}", self.repository)
         url = httpx.URL(f"{str(self._api).rstrip('/')}{place}{path}", params=params)
         content = None if body is None else json.dumps(body).encode()
         for _ in range(MAX_REDIRECTS + 1):
-            reply = await self._once(method, url, content)
+            reply = await self._once(method, url, content, etag)
             location = reply.headers.get("location")
             if reply.status not in _MOVED or method != "GET" or not location:
                 return reply
@@ -202,8 +251,9 @@ class GitHubClient:
                 return reply
         raise ForgeError(f"GitHub redirects more than {MAX_REDIRECTS} times", where=self.repository)
 
-    async def _once(self, method: str, url: httpx.URL, content: bytes | None) -> _Reply:
+    async def _once(self, method: str, url: httpx.URL, content: bytes | None, etag: str) -> _Reply:
         headers = {"content-type": "application/json"} if content is not None else {}
+        headers |= {"if-none-match": etag} if etag else {}
         request = self._http.build_request(method, url, content=content, headers=headers)
         # httpx bounds each read; a server that trickles is bounded here.
         async with asyncio.timeout(self._patience.answer_s + self._patience.connect_s):
@@ -216,7 +266,22 @@ class GitHubClient:
                         raise _BrokenAnswerError(f"GitHub's answer is longer than {MAX_ANSWER // 2**20} MB")
             finally:
                 await response.aclose()
+        self._note_limit(response.headers)
         return _Reply(response.status_code, response.headers, bytes(raw))
+
+    def _note_limit(self, headers: Mapping[str, str]) -> None:
+        remaining, reset = (number(headers.get(f"x-ratelimit-{name}")) for name in ("remaining", "reset"))
+        if remaining is not None and reset is not None:
+            self._limit = int(remaining), datetime.fromtimestamp(min(reset, MAX_TIME), UTC)
+
+    def _keep_some_for_work(self) -> None:
+        if self._limit and self._limit[0] < KEPT_FOR_WORK and self._limit[1] > self._clock():
+            raise ForgeUnavailableError(
+                f"{self._limit[0]} requests are left to the token, which are kept for publishing",
+                where=self.repository,
+                mend=f"More are there at {self._limit[1]:%Y-%m-%d %H:%M:%S} UTC.",
+                resume_at=self._limit[1],
+            )
 
     async def _wait_for_limit(self, wait: float, waits: int, said: str) -> None:
         # A limit that holds on after the wait was a secondary one: GitHub asks for longer and longer pauses.
@@ -231,11 +296,13 @@ class GitHubClient:
             )
         await self._sleep(wait)
 
-    def _value(self, method: str, reply: _Reply, said: str) -> Any:
+    def _value(self, method: str, reply: _Reply, said: str) -> _Answer:
         """The JSON of a success; raises for everything else below 500."""
+        if reply.status == 304:  # only ever to a question with an etag
+            return _Answer(None, unchanged=True)
         if 200 <= reply.status < 300:
             try:
-                return json.loads(reply.raw)
+                return _Answer(json.loads(reply.raw), reply.headers.get("etag", ""))
             except (ValueError, RecursionError):
                 raise _BrokenAnswerError(f"GitHub's answer ({reply.status}) is not JSON") from None
         if reply.status in _MOVED:

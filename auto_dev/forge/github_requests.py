@@ -35,27 +35,41 @@ def _label_names(body: Mapping[str, Any]) -> bool:
     return set(body) == {"labels"} and bool(body["labels"])
 
 
+def _a_marked_comment(body: Mapping[str, Any]) -> bool:
+    # Without the mark it could not be found again, and would be made twice.
+    return set(body) == {"body"} and isinstance(body["body"], str) and COMMENT_MARK in body["body"]
+
+
 REPOSITORY: Final = "/repos/{owner}/{repo}"
+COMMENT_MARK: Final = "<!-- auto-dev comment="
+_READ: Final = (
+    "",
+    "/pulls",
+    "/pulls/{number}",
+    "/pulls/{number}/comments",
+    "/pulls/{number}/reviews",
+    "/issues/{number}",
+    "/issues/{number}/comments",
+    "/commits/{sha}/check-runs",
+    "/commits/{sha}/status",
+    "/check-runs/{number}/annotations",
+    "/labels/{name}",
+)
 
 # (method, path template) and what its JSON body must be like; None: it has none.
 ALLOWED: Final[dict[tuple[str, str], Check | None]] = {
-    ("GET", REPOSITORY): None,
-    ("GET", f"{REPOSITORY}/pulls"): None,
+    **{("GET", f"{REPOSITORY}{path}"): None for path in _READ},
     ("POST", f"{REPOSITORY}/pulls"): _creates_a_draft,
-    ("GET", f"{REPOSITORY}/pulls/{{number}}"): None,
     ("PATCH", f"{REPOSITORY}/pulls/{{number}}"): _only_words_and_base,
-    ("GET", f"{REPOSITORY}/labels/{{name}}"): None,
     ("POST", f"{REPOSITORY}/labels"): _a_label,
     ("POST", f"{REPOSITORY}/issues/{{number}}/labels"): _label_names,
+    ("POST", f"{REPOSITORY}/issues/{{number}}/comments"): _a_marked_comment,
     # Where GitHub sends a reader of a renamed repository.
-    ("GET", "/repositories/{number}"): None,
-    ("GET", "/repositories/{number}/pulls"): None,
-    ("GET", "/repositories/{number}/pulls/{pull}"): None,
-    ("GET", "/repositories/{number}/labels/{name}"): None,
+    **{("GET", f"/repositories/{{id}}{path}"): None for path in _READ},
 }
 
 _PARTS = {"owner": r"[A-Za-z0-9._-]+", "repo": r"[A-Za-z0-9._-]+", "number": r"[1-9][0-9]{0,18}"}
-_PARTS |= {"pull": _PARTS["number"], "name": r"[A-Za-z0-9._~%-]+"}
+_PARTS |= {"id": _PARTS["number"], "name": r"[A-Za-z0-9._~%-]+", "sha": r"[0-9a-f]{40}(?:[0-9a-f]{24})?"}
 _HOLE = re.compile(r"\{(\w+)\}")
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from auto_dev.errors import ForgeError
-from auto_dev.forge.base import DraftSpec, Pull
+from auto_dev.forge.allowance import Allowance
+from auto_dev.forge.base import Digest, DraftSpec, Pull, Watched
 from auto_dev.model import PullState
 from auto_dev.text import clean, line
 
@@ -64,6 +66,13 @@ class LocalForge:
         return Pull(0, path.as_uri(), PullState.LOCAL, spec.branch, spec.base)
 
     async def get(self, number: int) -> Pull:
+        raise _no_numbers(number)
+
+    async def news(self, watched: Sequence[Watched], allowance: Allowance) -> Digest:  # noqa: ARG002 (the protocol's)
+        """Files have no news: nobody can be asked."""
+        return Digest(troubles={each.number: str(_no_numbers(each.number)) for each in watched})
+
+    async def comment(self, number: int, body: str, key: str) -> str:  # noqa: ARG002 (the protocol's)
         raise _no_numbers(number)
 
     async def retarget(self, number: int, base: str) -> Pull:  # noqa: ARG002 (the protocol's)

@@ -9,6 +9,7 @@ changing request is a line in ``<state>.log``, so that a test can judge that eff
 from __future__ import annotations
 
 import argparse
+import hashlib
 import hmac
 import json
 import os
@@ -16,7 +17,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +28,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from auto_dev.errors import AutoDevError
 from auto_dev.forge.standin_page import index_page, pull_page
 from auto_dev.forge.standin_state import Act, Json, RefusalError, StandInState, invalid
+from auto_dev.forge.standin_talk import Talk
 
 NAME: Final = "local GitHub stand-in"
 TOKEN_VARIABLE: Final = "AUTO_DEV_STANDIN_TOKEN"  # noqa: S105 (a name, no secret)
@@ -59,6 +61,7 @@ class StandIn:
         clock: Clock = _utc_now,
     ) -> None:
         self.state = StandInState(state, repository, git_dir, clock)
+        self.talk = Talk(self.state)
         self.log = state.with_name(f"{state.name}.log")
         self._token = token
         self._port = port
@@ -94,9 +97,43 @@ class StandIn:
         except FileNotFoundError:
             return []
 
-    def act(self, number: int, what: Act) -> None:
+    def act(self, number: int, what: Act, *, by: str = "", merge_sha: str = "") -> None:
         """Do what a person would do in a browser: merge, close, open again, leave draft."""
-        self.state.act(number, what)
+        self.state.act(number, what, by, merge_sha)
+
+    def say(
+        self,
+        number: int,
+        body: str,
+        *,
+        author: str = "ann",
+        association: str = "MEMBER",
+        path: str = "",
+        line: int | None = None,
+        verdict: str = "",
+    ) -> int:
+        """Write as a person: a comment, one on a line (``path``), or a review with a ``verdict``; returns its id."""
+        return self.talk.say(number, body, author, association, path=path, line=line, verdict=verdict)
+
+    def check(
+        self,
+        number: int,
+        name: str,
+        conclusion: str = "",
+        *,
+        summary: str = "",
+        annotations: Sequence[Json] = (),
+        status_only: bool = False,
+    ) -> None:
+        """Be a CI service: a check run of the head, or a commit status; without a ``conclusion`` it is running.
+
+        ``annotations``: [{"path", "line", "message"}].
+        """
+        self.talk.check(number, name, conclusion, summary=summary, annotations=annotations, status_only=status_only)
+
+    def set_mergeable(self, number: int, mergeable: bool | None) -> None:
+        """Say whether the pull request conflicts with its base (False), as GitHub works it out some time later."""
+        self.state.set_mergeable(number, mergeable)
 
     def start(self) -> StandIn:
         """Listen. Raises OSError when the wanted port is taken."""
@@ -177,10 +214,11 @@ def _json(raw: bytes) -> Json:
     return value
 
 
-def _list(standin: StandIn, _found: re.Match[str], query: dict[str, str], _body: Json) -> tuple[int, Any]:
+def _cut(rows: list[Json], query: dict[str, str]) -> tuple[int, Any]:
+    """The page of a list that was asked for."""
     size = min(_positive(query.get("per_page", ""), 30), 100)
     page = _positive(query.get("page", ""), 1)
-    return 200, standin.state.pulls(query)[(page - 1) * size : page * size]
+    return 200, rows[(page - 1) * size : page * size]
 
 
 def _positive(text: str, default: int) -> int:
@@ -189,13 +227,33 @@ def _positive(text: str, default: int) -> int:
 
 _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Handler], ...]] = (
     ("GET", re.compile(r""), lambda s, _f, _q, _b: (200, s.state.repository_answer())),
-    ("GET", re.compile(r"/pulls"), _list),
+    ("GET", re.compile(r"/pulls"), lambda s, _f, q, _b: _cut(s.state.pulls(q), q)),
     ("POST", re.compile(r"/pulls"), lambda s, _f, _q, b: (201, s.state.create(b))),
     ("GET", re.compile(r"/pulls/(\d{1,9})"), lambda s, f, _q, _b: (200, s.state.pull(int(f[1])))),
     ("PATCH", re.compile(r"/pulls/(\d{1,9})"), lambda s, f, _q, b: (200, s.state.patch(int(f[1]), b))),
     ("GET", re.compile(r"/labels/([^/]+)"), lambda s, f, _q, _b: (200, s.state.label(unquote(f[1])))),
     ("POST", re.compile(r"/labels"), lambda s, _f, _q, b: (201, s.state.create_label(b))),
     ("POST", re.compile(r"/issues/(\d{1,9})/labels"), lambda s, f, _q, b: (200, s.state.add_labels(int(f[1]), b))),
+    ("GET", re.compile(r"/issues/(\d{1,9})"), lambda s, f, _q, _b: (200, s.talk.issue(int(f[1])))),
+    (
+        "GET",
+        re.compile(r"/issues/(\d{1,9})/comments"),
+        lambda s, f, q, _b: _cut(s.talk.comments(int(f[1]), q), q),
+    ),
+    ("POST", re.compile(r"/issues/(\d{1,9})/comments"), lambda s, f, _q, b: (201, s.talk.add_comment(int(f[1]), b))),
+    (
+        "GET",
+        re.compile(r"/pulls/(\d{1,9})/comments"),
+        lambda s, f, q, _b: _cut(s.talk.line_comments(int(f[1]), q), q),
+    ),
+    ("GET", re.compile(r"/pulls/(\d{1,9})/reviews"), lambda s, f, q, _b: _cut(s.talk.reviews(int(f[1])), q)),
+    ("GET", re.compile(r"/commits/([0-9a-f]+)/check-runs"), lambda s, f, _q, _b: (200, s.talk.check_runs(f[1]))),
+    ("GET", re.compile(r"/commits/([0-9a-f]+)/status"), lambda s, f, _q, _b: (200, s.talk.statuses(f[1]))),
+    (
+        "GET",
+        re.compile(r"/check-runs/(\d{1,9})/annotations"),
+        lambda s, f, q, _b: _cut(s.talk.annotations(int(f[1])), q),
+    ),
 )
 
 
@@ -248,7 +306,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_page()
             return
         status, value = self.server.standin.answer(self.command, self.path, self.headers.get("authorization", ""), raw)
-        self._send(status, "application/json; charset=utf-8", json.dumps(value).encode())
+        raw = json.dumps(value).encode()
+        etag = f'"{hashlib.sha256(raw).hexdigest()}"' if self.command == "GET" and status == 200 else ""
+        if etag and self.headers.get("if-none-match") == etag:
+            status, raw = 304, b""
+        self._send(status, "application/json; charset=utf-8", raw, etag)
 
     def _send_page(self) -> None:
         standin = self.server.standin
@@ -262,8 +324,10 @@ class _Handler(BaseHTTPRequestHandler):
                 page = pull_page(NAME, standin.repository, stored) if stored else ""
         self._send(200 if page else 404, "text/html; charset=utf-8", (page or "<p>Not found</p>").encode())
 
-    def _send(self, status: int, content_type: str, raw: bytes) -> None:
+    def _send(self, status: int, content_type: str, raw: bytes, etag: str = "") -> None:
         self.send_response(status)
+        if etag:
+            self.send_header("etag", etag)
         self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(raw)))
         self.send_header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")

@@ -131,8 +131,11 @@ def pull(url: str, full_name: str, stored: Mapping[str, Any], labels: list[Json]
         answer |= dict.fromkeys(
             ("additions", "changed_files", "comments", "commits", "deletions", "review_comments"), 0
         )
-        answer |= {"mergeable": None, "mergeable_state": "draft" if stored["draft"] else "unknown", "rebaseable": None}
-        answer |= {"merged": stored["merged_at"] is not None, "merged_by": None, "maintainer_can_modify": False}
+        merged, by = stored["merged_at"] is not None, stored.get("ended_by", "")
+        state = "draft" if stored["draft"] else "unknown"
+        answer |= {"mergeable": stored.get("mergeable"), "mergeable_state": state, "rebaseable": None}
+        answer |= {"merged": merged, "merged_by": user(url, by) if merged and by else None}
+        answer |= {"maintainer_can_modify": False, "merge_commit_sha": stored.get("merge_sha") or None}
     return answer
 
 

@@ -91,7 +91,8 @@ class StandInState:
             if (wanted == "all" or stored["state"] == wanted) and base in ("", stored["base"]):
                 found.append(stored)
         descending = query.get("direction", "desc") == "desc"
-        found.sort(key=lambda stored: int(stored["number"]), reverse=descending)
+        by = "updated_at" if query.get("sort") == "updated" else "created_at"
+        found.sort(key=lambda stored: (stored[by], int(stored["number"])), reverse=descending)
         return [self._answer(stored, full=False) for stored in found]
 
     def pull(self, number: int) -> Json:
@@ -105,7 +106,7 @@ class StandInState:
         if head_sha == base_sha:
             raise invalid(message=f"No commits between {base} and {head}")
         self._check_unique(head, base)
-        number, now = int(self.data["next"]), self._now()
+        number, now = int(self.data["next"]), self.now()
         self.data["next"] = number + 1
         self.data["pulls"][str(number)] = {
             "number": number,
@@ -137,7 +138,7 @@ class StandInState:
                 raise invalid("base", message="Cannot change the base branch of a closed pull request.")
             changed["base_sha"] = self._tip(_text(changed, "base"), "base")
             self._check_unique(stored["head"], changed["base"])
-        stored |= changed | {"updated_at": self._now()}
+        stored |= changed | {"updated_at": self.now()}
         self.save()
         return self.pull(number)
 
@@ -167,10 +168,10 @@ class StandInState:
         self.save()
         return [self.label(name) for name in stored["labels"]]
 
-    def act(self, number: int, what: Act) -> Json:
+    def act(self, number: int, what: Act, by: str = "", merge_sha: str = "") -> Json:
         """What a person does in a browser, and auto-dev never: merge, close, open again, leave draft."""
         with self.lock:
-            stored, now = self._stored(number), self._now()
+            stored, now = self._stored(number), self.now()
             stored["head_sha"] = self._tip(stored["head"], "head", keep=stored["head_sha"])
             if what == "ready":
                 stored["draft"] = False
@@ -178,9 +179,20 @@ class StandInState:
                 stored["state"] = "open" if what == "open" else "closed"
                 stored["closed_at"] = None if what == "open" else now
                 stored["merged_at"] = now if what == "merged" else None
+                stored |= {"ended_by": by, "merge_sha": merge_sha}
             stored["updated_at"] = now
             self.save()
             return self.pull(number)
+
+    def touch(self, number: int) -> None:
+        """Something happened on the pull request."""
+        self._stored(number)["updated_at"] = self.now()
+
+    def set_mergeable(self, number: int, mergeable: bool | None) -> None:
+        """What GitHub works out about conflicts; None: it has not yet."""
+        with self.lock:
+            self._stored(number)["mergeable"] = mergeable
+            self.save()
 
     def _stored(self, number: int) -> Json:
         stored: Json | None = self.data["pulls"].get(str(number))
@@ -221,7 +233,7 @@ class StandInState:
             raise invalid(field, "invalid")
         return sha
 
-    def _now(self) -> str:
+    def now(self) -> str:
         return self.clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

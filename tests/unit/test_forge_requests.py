@@ -167,7 +167,13 @@ async def test_the_guard_holds_whatever_is_called_above_it() -> None:
 
 def test_the_list_names_no_merge_and_writes_only_to_pull_requests_and_labels() -> None:
     writes = sorted(f"{method} {path.split('{repo}')[1]}" for method, path in ALLOWED if method != "GET")
-    assert writes == ["PATCH /pulls/{number}", "POST /issues/{number}/labels", "POST /labels", "POST /pulls"]
+    assert writes == [
+        "PATCH /pulls/{number}",
+        "POST /issues/{number}/comments",
+        "POST /issues/{number}/labels",
+        "POST /labels",
+        "POST /pulls",
+    ]
 
 
 def test_the_package_knows_no_way_to_merge() -> None:

@@ -18,9 +18,21 @@ USED: dict[str, tuple[str, ...]] = {
     "/repos/{owner}/{repo}": ("get",),
     "/repos/{owner}/{repo}/pulls": ("get", "post"),
     "/repos/{owner}/{repo}/pulls/{pull_number}": ("get", "patch"),
+    "/repos/{owner}/{repo}/pulls/{pull_number}/comments": ("get",),
+    "/repos/{owner}/{repo}/pulls/{pull_number}/reviews": ("get",),
     "/repos/{owner}/{repo}/labels": ("post",),
     "/repos/{owner}/{repo}/labels/{name}": ("get",),
+    "/repos/{owner}/{repo}/issues/{issue_number}": ("get",),
+    "/repos/{owner}/{repo}/issues/{issue_number}/comments": ("get", "post"),
     "/repos/{owner}/{repo}/issues/{issue_number}/labels": ("post",),
+    "/repos/{owner}/{repo}/commits/{ref}/check-runs": ("get",),
+    "/repos/{owner}/{repo}/commits/{ref}/status": ("get",),
+    "/repos/{owner}/{repo}/check-runs/{check_run_id}/annotations": ("get",),
+    "/repos/{owner}/{repo}/branches/{branch}": ("get",),
+    "/repos/{owner}/{repo}/installation": ("get",),
+    "/app": ("get",),
+    "/app/installations/{installation_id}": ("get",),
+    "/app/installations/{installation_id}/access_tokens": ("post",),
 }
 PROSE = {"description", "summary", "example", "examples", "externalDocs", "tags", "operationId", "title"}
 
@@ -69,6 +81,8 @@ def _without_prose(value: Any, *, names: bool = False) -> Any:
         if not names and (key.startswith("x-") or key in PROSE):
             continue
         kept[key] = _without_prose(item, names=not names and key in {"properties", "responses", "headers"})
+    if kept.get("nullable") is True and isinstance(kept.get("enum"), list) and None not in kept["enum"]:
+        kept["enum"] = [*kept["enum"], None]  # meant, but an enumeration without null takes none (OpenAPI 3.0.3)
     if "content" in kept or (value.get("description") and set(value) <= {"description", "content", "headers"}):
         kept.setdefault("description", "")  # a response must have one
     return kept

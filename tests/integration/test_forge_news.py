@@ -1,0 +1,211 @@
+"""Looking after open drafts: what is new comes once, whole, cheaply, and nothing else is sent."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from auto_dev.errors import ForgeError
+from auto_dev.forge.allowance import Allowance
+from auto_dev.forge.base import Digest, DraftSpec, News, RemarkKind, Watched
+from auto_dev.forge.body import marker
+from auto_dev.forge.github import GitHubForge
+from auto_dev.forge.standin import StandIn
+from auto_dev.model import PullState
+
+pytestmark = pytest.mark.integration
+
+TOKEN = "ghp_canary0123456789"
+START = datetime(2026, 2, 9, 12, 0, 0, tzinfo=UTC)
+
+
+def _load(name: str) -> Any:
+    """A helper beside the test data: the test folders are no packages."""
+    path = Path(__file__).parents[1] / "data" / "github" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"github_{name}_for_news", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CHECKED = _load("checked")
+
+
+class Clock:
+    """A time that only moves when told."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def tick(self, seconds: float = 60) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def standin(tmp_path: Path, clock: Clock) -> Iterator[StandIn]:
+    with StandIn(tmp_path / "forge.json", repository="owner/name", token=TOKEN, clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+def transport() -> Any:
+    return CHECKED.CheckedTransport(httpx.AsyncHTTPTransport())
+
+
+@pytest.fixture
+async def forge(standin: StandIn, transport: Any, clock: Clock) -> AsyncIterator[GitHubForge]:
+    async def sleep(_seconds: float) -> None: ...
+
+    adapter = GitHubForge("owner/name", TOKEN, standin.url, transport=transport, clock=clock, sleep=sleep)
+    yield adapter
+    await adapter.close()
+
+
+@pytest.fixture
+def allowance(clock: Clock) -> Allowance:
+    return Allowance(1_000, clock)
+
+
+async def draft(forge: GitHubForge, story: str = "A-1") -> int:
+    body = f"words\n\n{marker(story, 'r1')}\n"
+    return (await forge.ensure_draft(DraftSpec(f"auto-dev/{story}", "main", f"{story}: title", body))).number
+
+
+def one(digest: Digest) -> News:
+    assert not digest.troubles
+    [news] = digest.news
+    return news
+
+
+async def test_everything_that_was_said_comes_once_and_in_order(
+    standin: StandIn, forge: GitHubForge, clock: Clock, allowance: Allowance
+) -> None:
+    number = await draft(forge)
+    standin.say(number, "please rename\r\nit", path="src/a.py", line=7, author="ann")
+    clock.tick()
+    standin.say(number, "not yet", verdict="CHANGES_REQUESTED", author="bob", association="COLLABORATOR")
+    clock.tick()
+    standin.say(number, "me too", association="NONE", author="stranger")
+    news = one(await forge.news([Watched(number)], allowance))
+    assert [(r.kind, r.author, r.body, r.by_writer) for r in news.remarks] == [
+        (RemarkKind.LINE, "ann", "please rename\nit", True),
+        (RemarkKind.REVIEW, "bob", "not yet", True),
+        (RemarkKind.COMMENT, "stranger", "me too", False),
+    ]
+    assert (news.remarks[0].path, news.remarks[0].line, news.remarks[1].verdict) == ("src/a.py", 7, "CHANGES_REQUESTED")
+    assert one(await forge.news([Watched(number)], allowance)).remarks == news.remarks, "the cursor was not handed back"
+    assert one(await forge.news([Watched(number, news.cursor)], allowance)).remarks == ()
+    clock.tick()
+    standin.say(number, "one more")
+    later = one(await forge.news([Watched(number, news.cursor)], allowance))
+    assert [r.body for r in later.remarks] == ["one more"]
+
+
+async def test_checks_count_when_they_are_over(
+    standin: StandIn, forge: GitHubForge, clock: Clock, allowance: Allowance
+) -> None:
+    number = await draft(forge)
+    standin.check(number, "lint")
+    standin.check(
+        number, "tests", "failure", summary="2 failed", annotations=[{"path": "a.py", "line": 3, "message": "boom"}]
+    )
+    standin.check(number, "deploy/preview", "success", status_only=True)
+    checks = one(await forge.news([Watched(number)], allowance)).checks
+    assert checks is not None
+    assert (checks.pending, checks.trouble) == (("lint",), "")
+    assert [(c.name, c.conclusion) for c in checks.done] == [("tests", "failure"), ("deploy/preview", "success")]
+    [failed] = checks.failed
+    assert "2 failed" in failed.summary
+    assert [(a.path, a.line, a.text) for a in failed.annotations] == [("a.py", 3, "boom")]
+    standin.check(number, "lint", "success")
+    standin.check(number, "tests", "success")
+    checks = one(await forge.news([Watched(number)], allowance)).checks
+    assert checks is not None
+    assert (checks.pending, checks.failed, len(checks.done)) == ((), (), 3)
+
+
+@pytest.mark.parametrize(("what", "state"), [("merged", PullState.MERGED), ("closed", PullState.CLOSED)])
+async def test_an_end_says_who_and_when(
+    standin: StandIn, forge: GitHubForge, clock: Clock, allowance: Allowance, what: Any, state: PullState
+) -> None:
+    number = await draft(forge)
+    standin.set_mergeable(number, False)
+    news = one(await forge.news([Watched(number)], allowance))
+    assert (news.pull.state, news.pull.mergeable, news.pull.ended) == (PullState.DRAFT, False, False)
+    clock.tick()
+    standin.act(number, what, by="carol", merge_sha="c" * 40)
+    news = one(await forge.news([Watched(number, news.cursor)], allowance))
+    assert (news.pull.state, news.pull.ended_by, news.pull.ended_at) == (state, "carol", clock.now)
+    assert news.pull.merge_sha == ("c" * 40 if state is PullState.MERGED else "")
+    assert news.checks is None
+
+
+async def test_what_did_not_change_costs_nothing(
+    standin: StandIn, forge: GitHubForge, clock: Clock, allowance: Allowance
+) -> None:
+    watched = [Watched(await draft(forge, f"A-{n}")) for n in range(1, 6)]
+    for each in watched:
+        standin.set_mergeable(each.number, True)
+    clock.tick()
+    await forge.news(watched, allowance)
+    left = allowance.left
+    for _ in range(5):
+        clock.tick()
+        assert len((await forge.news(watched, allowance)).news) == 5
+    assert allowance.left == left
+
+
+async def test_an_allowance_that_is_used_up_leaves_some_for_later(
+    standin: StandIn, forge: GitHubForge, clock: Clock
+) -> None:
+    watched = [Watched(await draft(forge, f"A-{n}")) for n in range(1, 6)]
+    allowance = Allowance(14, clock)
+    digest = await forge.news(watched, allowance)
+    assert len(digest.news) == 2
+    assert digest.left_out == (3, 4, 5)
+    clock.tick(3_600)
+    assert {each.pull.number for each in (await forge.news(watched, allowance)).news} >= {3, 4}
+
+
+async def test_a_pull_request_that_is_gone_does_not_hold_up_the_others(
+    standin: StandIn, forge: GitHubForge, allowance: Allowance
+) -> None:
+    number = await draft(forge)
+    digest = await forge.news([Watched(99), Watched(number), Watched(0), Watched(number + 1, "nonsense")], allowance)
+    assert [each.pull.number for each in digest.news] == [number]
+    assert set(digest.troubles) == {99, 0, number + 1}
+    assert "not a cursor" in digest.troubles[number + 1]
+
+
+async def test_a_comment_is_made_once_and_is_no_news(
+    standin: StandIn, forge: GitHubForge, allowance: Allowance
+) -> None:
+    number = await draft(forge)
+    url = await forge.comment(number, "Done in `abc`.", "A-1/r1/7")
+    assert await forge.comment(number, "Done in `abc`.", "A-1/r1/7") == url
+    assert await forge.comment(number, "Done, again.", "A-1/r1/8") != url
+    assert [each["body"].split("\n")[0] for each in standin.state.data["comments"]] == [
+        "Done in `abc`.",
+        "Done, again.",
+    ]
+    assert one(await forge.news([Watched(number)], allowance)).remarks == ()
+    standin.act(number, "merged")
+    await forge.comment(number, "Merged.", "end")
+    with pytest.raises(ForgeError, match="not there"):
+        await forge.comment(99, "words", "key")
