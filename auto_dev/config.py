@@ -218,16 +218,35 @@ class EmailConfig(_Section):
 
 
 class NotifyConfig(_Section):
-    channels: list[Literal["slack", "email"]] = []
+    """Times of day are local to ``run.timezone``."""
+
+    channels: list[Literal["slack", "email", "apprise"]] = []
     daily_summary: str | None = "18:00"
+    reminder: str | None = "09:00"  # once a day, of decisions that nobody has answered for hours
+    quiet_hours: str | None = None  # "22:00-07:00": only what cannot wait is sent
+    dashboard_url: str | None = None  # where links in messages lead, if others can reach the dashboard
     slack: SlackConfig = SlackConfig()
     email: EmailConfig = EmailConfig()
 
-    @field_validator("daily_summary")
+    @field_validator("daily_summary", "reminder")
     @classmethod
     def _time(cls, value: str | None) -> str | None:
         if value is not None:
             parse_clock(value)
+        return value
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _window(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_window(value)
+        return value
+
+    @field_validator("dashboard_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"^https?://[^\s/]+(?:/\S*)?$", value):
+            raise ValueError("use an address such as https://auto-dev.example.com")
         return value
 
     @model_validator(mode="after")

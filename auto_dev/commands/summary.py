@@ -41,7 +41,8 @@ async def summary(*, send: bool, as_json: bool) -> ExitCode:
             for channel in channels.values():
                 await channel.close()
             for problem in failed:
-                output.warn(f"error: {problem}")
+                waiting = output.many(problem.waiting, "message waits", "messages wait")
+                output.warn(f"error: {problem.channel}: {problem.error} ({waiting} to be sent again)")
             if failed:
                 return ExitCode.ERROR
     if as_json:

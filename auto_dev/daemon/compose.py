@@ -21,6 +21,7 @@ from auto_dev.budget.prices import price_table
 from auto_dev.config import Config
 from auto_dev.daemon.checkout import git_of, look
 from auto_dev.daemon.clock import now
+from auto_dev.daemon.digest import quiet_hours
 from auto_dev.daemon.service import Daemon
 from auto_dev.daemon.settings import Settings
 from auto_dev.errors import ForgeError
@@ -138,8 +139,12 @@ async def daemon(settings: Settings, daemon_id: str) -> AsyncIterator[Daemon]:
             pid=os.getpid(),
             dependencies=config.project.dependencies,
         )
-        deliverer = Deliverer(db.pool, settings.project_id, channels, now)
-        yield Daemon(settings, services, deliverer, config, socket.gethostname())
+        running: Daemon
+        deliverer = Deliverer(
+            db.pool, settings.project_id, channels, now, quiet=lambda at: quiet_hours(running.config, at)
+        )
+        running = Daemon(settings, services, deliverer, config, socket.gethostname())
+        yield running
 
 
 async def with_signals(running: Daemon) -> None:

@@ -69,7 +69,7 @@ class Daemon:
         self._project_paused = False
         self._panic = ""  # why everything is stopped, until a person releases it
         self._finished = False
-        self._last_digest = ""
+        self._told = digest.Told()
         self._idle = Idle()
         self._outlook = Outlook()
         services.interruption = self._interruption
@@ -221,7 +221,7 @@ class Daemon:
                         await self.scheduler.reconcile(conn)
                     await prune_finished(self.services.db.checkpoints, KEEP_THREADS_DAYS)
                     await tidy(self.services, [lease.story_id for lease in self.runner.owned().values()])
-                    self._last_digest = await digest.send_when_due(self.services, self.config, self._last_digest)
+                    await digest.tell_when_due(self.services, self.config, self._told)
                 await self._tick()
             except (psycopg.OperationalError, StoreError) as error:
                 log.warning("the database does not answer", extra={"action": "tick_failed", "why": str(error)})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auto_dev.model import PullState, Scope, money
-from auto_dev.notify.message import Choice, Excerpt, Message
+from auto_dev.notify.message import MAX_LISTED, Choice, Excerpt, Message
 from auto_dev.notify.summary import Summary, to_payload
 from auto_dev.text import line
 
@@ -217,6 +217,32 @@ def panic(*, reason: str, by: str, since: str) -> Fact:
         commands=(("see what was stopped", "auto-dev status"), ("let it go on", "auto-dev release")),
     )
     return _fact(f"panic:{since}", "alert", message, urgent=True)
+
+
+def reminder(waiting: Sequence[Mapping[str, Any]], *, key: str) -> Fact:
+    """What still waits for an answer: ``waiting`` are the decisions' rows, at least one; once per ``key``."""
+    first = waiting[0]
+    if len(waiting) == 1:
+        message = Message(
+            headline="Still waiting for you",
+            story_id=first["story_id"],
+            tone="warn",
+            paragraphs=(first["question"],),
+            decision_id=first["id"],
+            choices=tuple(_choice(option) for option in first["options"]),
+            path=f"/decisions/{first['id']}",
+        )
+    else:
+        lines = [f"{row['question']} (auto-dev decide {row['id']})" for row in waiting[:MAX_LISTED]]
+        more = len(waiting) - len(lines)
+        message = Message(
+            headline=f"{len(waiting)} decisions wait for you",
+            tone="warn",
+            listing=(*lines, *([f"… and {more} more"] if more else [])),
+            path="/decisions",
+            commands=(("see them all", "auto-dev decide"),),
+        )
+    return _fact(key, "reminder", message, urgent=True)
 
 
 def daily_summary(summary: Summary, *, key: str) -> Fact:

@@ -22,6 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from auto_dev import sql
 from auto_dev.notify.channel import Channel, Item, Outgoing, Receipt, SendError
+from auto_dev.notify.schedule import Quiet
 from auto_dev.text import jsonable, line
 
 _QUERIES = sql.load("auto_dev.notify", "outbox.sql")
@@ -37,6 +38,7 @@ PERMANENT_RETRY_S = 6 * 3600.0
 MAX_RETRY_AFTER_S = 24 * 3600.0
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+_SELDOM = ("email", "apprise")  # what rings or fills a mailbox, where nobody wants each step of a story
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Problem:
 
 def wanted(channel: str, kind: str, urgent: bool) -> bool:
     """Whether this channel carries such a message: mail is for the daily summary and for what is urgent."""
-    return channel != "email" or urgent or kind == "summary"
+    return channel not in _SELDOM or urgent or kind == "summary"
 
 
 async def enqueue(
@@ -110,6 +112,15 @@ def backoff(attempts: int, error: SendError, chance: float) -> timedelta:
     return timedelta(seconds=seconds * (1 + 0.5 * chance))
 
 
+def _held(channel: str, lead: DictRow, quiet: Quiet) -> dict[str, datetime | None]:
+    """The quiet hours through which ``lead`` was held, where what they held becomes one message."""
+    began, ended = quiet.began, quiet.ended
+    if channel not in _SELDOM or began is None or ended is None or lead["kind"] == "summary":
+        return {"held_from": None, "held_to": None}
+    held = began <= lead["created_at"] < ended
+    return {"held_from": began if held else None, "held_to": ended if held else None}
+
+
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """Rows that make one message, the most urgent and then the oldest first, and until when they are ours."""
@@ -138,12 +149,14 @@ class Deliverer:
         clock: Callable[[], datetime],
         *,
         chance: Callable[[], float] = random.random,
+        quiet: Callable[[datetime], Quiet] = lambda _: Quiet(),
     ) -> None:
         self._pool = pool
         self._project = project_id
         self._channels = channels
         self._clock = clock
         self._chance = chance
+        self._quiet = quiet
         self._wake = asyncio.Event()
         self._paused_until: dict[str, datetime] = {}
 
@@ -180,8 +193,9 @@ class Deliverer:
     async def deliver_due(self, *, flush: bool = False) -> int:
         """Deliver what is due; return how many outbox rows were delivered.
 
-        ``flush`` does not wait for more messages of a cause: for the end of a run. Never raises for a channel's
-        failure; raises psycopg.Error when the database is away.
+        ``flush`` waits neither for more messages of a cause nor for the end of quiet hours: for a daemon that ends,
+        after which nobody would send them. Never raises for a channel's failure; raises psycopg.Error when the database
+        is away.
         """
         return await self._deliver(flush=flush)
 
@@ -209,7 +223,9 @@ class Deliverer:
 
     async def _claim(self, channel: str, flush: bool) -> _Claim | None:
         now = self._clock()
+        quiet = self._quiet(now)
         base: dict[str, Any] = {"project": self._project, "channel": channel, "now": now, "flush": flush}
+        base["quiet"] = quiet.now and not flush
         async with self._pool.connection() as conn, conn.transaction():
             await conn.execute(_QUERIES["serialize_claims"], base)
             await conn.execute(_QUERIES["drop_stale"], base)
@@ -226,6 +242,7 @@ class Deliverer:
                 "again": "group" in lead["receipt"],
                 "group": lead["receipt"].get("group", lead["key"]),
                 "cause": lead["payload"].get("cause") or "",
+                **_held(channel, lead, quiet),
             }
             rows = await (await conn.execute(_QUERIES["claim_group"], params)).fetchall()
         ordered = sorted(rows, key=lambda row: (not row["urgent"], int(row["id"])))

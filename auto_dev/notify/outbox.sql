@@ -19,13 +19,14 @@ SELECT pg_advisory_xact_lock(hashtextextended('auto_dev.outbox/' || %(project)s 
 UPDATE outbox o
    SET delivered_at = %(now)s, claimed_until = NULL, error = '', receipt = o.receipt || '{"stale": true}'
   FROM decisions d
- WHERE o.project_id = %(project)s AND o.channel = %(channel)s AND o.kind = 'decision' AND o.delivered_at IS NULL
+ WHERE o.project_id = %(project)s AND o.channel = %(channel)s AND o.kind IN ('decision', 'reminder') AND o.delivered_at IS NULL
    AND (o.claimed_until IS NULL OR o.claimed_until <= %(now)s)
    AND d.id = o.payload ->> 'decision_id' AND d.status <> 'open'
 
 -- name: claim_lead
 -- The next due row. What shares a cause with a message that is under way or was delivered within the window waits, so
--- that one cause makes one message per window. A claim that ran out is due whatever its cause.
+-- that one cause makes one message per window. A claim that ran out is due whatever its cause. While it is quiet only
+-- what cannot wait is due, and the summary, whose time its owner chose.
 SELECT o.* FROM outbox o
  WHERE o.project_id = %(project)s AND o.channel = %(channel)s AND o.delivered_at IS NULL
    AND (o.claimed_until IS NULL OR o.claimed_until <= %(now)s)
@@ -36,13 +37,15 @@ SELECT o.* FROM outbox o
           WHERE e.project_id = o.project_id AND e.channel = o.channel AND e.id <> o.id
             AND e.payload ->> 'cause' = o.payload ->> 'cause'
             AND (e.claimed_until > %(now)s OR e.delivered_at > %(now)s - make_interval(secs => %(window_s)s))))
+   AND (NOT %(quiet)s OR o.claimed_until IS NOT NULL OR o.kind = 'summary' OR (o.kind = 'alert' AND o.urgent))
  ORDER BY o.urgent DESC, o.id
  LIMIT 1
    FOR UPDATE SKIP LOCKED
 
 -- name: claim_group
 -- Claims the rows that make one message with the lead: those that an earlier attempt joined (so that a repeat is the
--- same message), else what waits with the same cause, due or not.
+-- same message), else what waits with the same cause, due or not. ``held_from`` and ``held_to``: what came up in these
+-- quiet hours goes out together; both NULL for a lead that was not held.
 UPDATE outbox o
    SET claimed_until = %(until)s, attempts = o.attempts + 1,
        receipt = o.receipt || jsonb_build_object('group', %(group)s::text)
@@ -50,7 +53,9 @@ UPDATE outbox o
    AND (o.claimed_until IS NULL OR o.claimed_until <= %(now)s)
    AND (o.id = %(lead)s
         OR (%(again)s AND o.receipt ->> 'group' = %(group)s)
-        OR (NOT %(again)s AND %(cause)s <> '' AND o.payload ->> 'cause' = %(cause)s AND NOT o.receipt ? 'group'))
+        OR (NOT %(again)s AND %(cause)s <> '' AND o.payload ->> 'cause' = %(cause)s AND NOT o.receipt ? 'group')
+        OR (NOT %(again)s AND o.created_at >= %(held_from)s::timestamptz AND o.created_at < %(held_to)s::timestamptz
+            AND o.kind <> 'summary' AND NOT o.receipt ? 'group'))
 RETURNING o.*
 
 -- name: context

@@ -1,4 +1,4 @@
-"""When the daily summary is due: pure, and safe over changes of the clock."""
+"""When the daily summary is due, and when it is quiet: pure, and safe over changes of the clock."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ class Slot:
     def key(self) -> str:
         """The outbox key: at most one summary per day."""
         return f"summary:{self.day.isoformat()}"
+
+    @property
+    def reminder_key(self) -> str:
+        """The same for the day's reminder."""
+        return f"reminder:{self.day.isoformat()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Whether it is quiet ``now``, and when it was quiet last: aware UTC, None where there are no quiet hours."""
+
+    now: bool = False
+    began: datetime | None = None
+    ended: datetime | None = None
 
 
 def slot_of(day: date, at: time, zone: ZoneInfo) -> Slot:
@@ -50,6 +64,19 @@ def due(now: datetime, at: time, zone: ZoneInfo, *, since: datetime) -> Slot | N
     """
     slot = latest_slot(now, at, zone)
     return slot if slot.at > since else None
+
+
+def quiet_at(now: datetime, window: tuple[time, time] | None, zone: ZoneInfo) -> Quiet:
+    """How things stand at ``now`` (aware) with the quiet hours ``window``, a time of day to another one."""
+    if window is None:
+        return Quiet()
+    start, end = window
+    began = latest_slot(now, start, zone).at
+    day = began.astimezone(zone).date()
+    ends = (_instant(day + timedelta(days=offset), end, zone) for offset in (0, 1, 2))
+    # A window that the clock leaves out altogether has no length, and is over when it begins.
+    until = next((moment for moment in ends if moment > began), began)
+    return Quiet(True, began) if now < until else Quiet(False, began, until)
 
 
 def _instant(day: date, at: time, zone: ZoneInfo) -> datetime:

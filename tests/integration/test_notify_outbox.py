@@ -16,6 +16,7 @@ from auto_dev.model import Scope
 from auto_dev.notify import facts, outbox
 from auto_dev.notify.channel import Outgoing, Receipt, SendError
 from auto_dev.notify.outbox import HOLD_S, LEASE_S, WINDOW_S, Deliverer, enqueue, problems
+from auto_dev.notify.schedule import Quiet
 from auto_dev.store.database import Database
 
 pytestmark = pytest.mark.integration
@@ -549,3 +550,71 @@ async def test_an_answered_question_is_not_asked_any_more(db: Database) -> None:
     assert await delivering(db, slack).deliver_due() == 1
     assert slack.keys == ["decision:d-open"]
     assert await outstanding(db) == 0
+
+
+def night(clock: Clock, *, hours: float = 8.0) -> Callable[[datetime], Quiet]:
+    """Quiet hours that began a minute ago."""
+    began = clock() - timedelta(minutes=1)
+    ended = began + timedelta(hours=hours)
+    return lambda now: Quiet(True, began) if now < ended else Quiet(False, began, ended)
+
+
+async def test_in_quiet_hours_only_what_cannot_wait_is_sent(db: Database) -> None:
+    slack, clock = Recorder(), Clock()
+    deliverer = Deliverer(db.pool, "todo", {"slack": slack}, clock, quiet=night(clock))
+    await put(db, failed(1), failed(2), paused(3, cause=""), facts.panic(reason="x", by="me", since="1"))
+    await deliverer.deliver_due()
+    assert slack.keys == ["panic:1"]
+    clock.forward(8 * 3600)
+    await deliverer.deliver_due()
+    assert sorted(slack.keys[1:]) == ["run_failed:r1", "run_failed:r2", "run_paused:r3:1"], "one each, in its thread"
+
+
+async def test_what_the_night_held_is_one_mail_in_the_morning(db: Database) -> None:
+    email, clock = Recorder("email"), Clock()
+    deliverer = Deliverer(db.pool, "todo", {"email": email}, clock, quiet=night(clock))
+    await put(db, *(failed(number) for number in range(10)), channels=["email"])
+    assert await deliverer.deliver_due() == 0
+    clock.forward(8 * 3600)
+    assert await deliverer.deliver_due() == 10
+    (mail,) = email.sent
+    assert len(mail.items) == 10
+    await put(db, failed(11), failed(12), channels=["email"])
+    clock.forward(1)
+    await db.execute("UPDATE outbox SET created_at = now() + interval '9 hours' WHERE delivered_at IS NULL")
+    assert await deliverer.deliver_due() == 2
+    assert len(email.sent) == 3, "by day each has its own mail"
+
+
+async def test_a_held_mail_that_was_cut_off_comes_again_as_the_same(db: Database) -> None:
+    email, clock = Recorder("email"), Clock()
+    deliverer = Deliverer(db.pool, "todo", {"email": email}, clock, quiet=night(clock))
+    await put(db, failed(1), failed(2), channels=["email"])
+    clock.forward(8 * 3600)
+
+    def die(_: Outgoing) -> None:
+        raise CrashError
+
+    email.hook = die
+    with pytest.raises(CrashError):
+        await deliverer.deliver_due()
+    email.hook = None
+    clock.forward(LEASE_S + 1)
+    await put(db, failed(3), channels=["email"])  # too late for the first mail
+    await deliverer.deliver_due()
+    assert len(email.sent[0].items) == 2
+    assert email.sent[0].unconfirmed
+
+
+async def test_a_daemon_that_ends_leaves_nothing_unsaid_for_the_night(db: Database) -> None:
+    slack, clock = Recorder(), Clock()
+    deliverer = Deliverer(db.pool, "todo", {"slack": slack}, clock, quiet=night(clock))
+    await put(db, failed(1))
+    assert await deliverer.deliver_due() == 0
+    assert await deliverer.deliver_due(flush=True) == 1
+
+
+async def test_the_summary_comes_when_its_owner_wanted_it(db: Database) -> None:
+    slack, clock = Recorder(), Clock()
+    await put(db, facts.Fact("summary:1", "summary", {}))
+    assert await Deliverer(db.pool, "todo", {"slack": slack}, clock, quiet=night(clock)).deliver_due() == 1
