@@ -100,13 +100,18 @@ def decide(
     decision: Annotated[Optional[str], typer.Argument(help="The decision's id.")] = None,  # noqa: UP045
     answer: Annotated[Optional[str], typer.Option(help="One of its answers.")] = None,  # noqa: UP045
     text: Annotated[str, typer.Option(help="Words for the answer, where it takes some.")] = "",
+    history: Annotated[bool, typer.Option("--history", help="What was decided before, by whom.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the open decisions, or answer one."""
-    from auto_dev.commands import control
+    from auto_dev.commands import control, decisions
     from auto_dev.commands.status import decisions_list
 
-    if answer is None:
+    if history:
+        if decision or answer or text:
+            raise UsageError("--history stands alone", mend="Leave the decision and its answer out.")
+        _run(decisions.history(as_json=as_json))
+    elif answer is None:
         if text:
             raise UsageError("--text goes with an answer", mend="Give --answer too; `auto-dev decide` lists them.")
         _run(decisions_list(as_json=as_json, only=decision.strip().lower() if decision else None))

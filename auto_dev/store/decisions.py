@@ -139,6 +139,11 @@ async def open_ones(conn: Connection, project: str) -> list[DictRow]:
     return await (await conn.execute(QUERIES["open_decisions"], {"project": project})).fetchall()
 
 
+async def closed_ones(conn: Connection, project: str, limit: int) -> list[DictRow]:
+    """What was answered or fell away, the latest first."""
+    return await (await conn.execute(QUERIES["closed_decisions"], {"project": project, "limit": limit})).fetchall()
+
+
 async def of_run(conn: Connection, run: str) -> list[DictRow]:
     """Every decision of a run, oldest first."""
     return await (await conn.execute(QUERIES["run_decisions"], {"run": run})).fetchall()

@@ -390,6 +390,11 @@ SELECT * FROM decisions WHERE id = %(id)s FOR UPDATE
 -- name: open_decisions
 SELECT * FROM decisions WHERE project_id = %(project)s AND status = 'open' ORDER BY created_at, id
 
+-- name: closed_decisions
+-- What was answered or fell away, the latest first.
+SELECT * FROM decisions WHERE project_id = %(project)s AND status <> 'open'
+ ORDER BY coalesce(answered_at, created_at) DESC, id LIMIT %(limit)s
+
 -- name: run_decisions
 SELECT * FROM decisions WHERE run_id = %(run)s ORDER BY created_at, id
 

@@ -131,6 +131,10 @@ def test_a_wrong_late_or_repeated_answer_changes_nothing_and_says_so(make_world:
     for late in (answer(world, name, "retry"), answer(world, name, "skip"), world.call("decide", name)):
         assert late.returncode == 2
         assert f"decision {name} was answered by" in late.stderr
+    (told,) = world.json("decide", "--history")["decisions"]
+    assert (told["id"], told["answer"], told["label"], told["via"]) == (name, "skip", "Skip the story", "cli")
+    assert "→ Skip the story" in world.call("decide", "--history").stdout
+    assert world.call("decide", name, "--history").returncode == 2
     assert world.call("retry", "LOW-1", "--hint", "look twice").returncode == 2  # its answer is still to be carried out
     assert world.call(*ONCE).returncode == 0
     assert world.statuses() == {"LOW-1": "skipped"}

@@ -84,6 +84,6 @@ def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
 
 def test_the_channel_is_made_from_the_environment() -> None:
     config = NotifyConfig(channels=["apprise"])
-    assert list(make_channels(config, {"AUTO_DEV_APPRISE_URLS": "ntfy://topic"}.get)) == ["apprise"]
+    assert list(make_channels(config, lambda _: "ntfy://topic")) == ["apprise"]
     with pytest.raises(NotifyError, match="AUTO_DEV_APPRISE_URLS is not set"):
-        make_channels(config, {}.get)
+        make_channels(config, lambda _: None)

@@ -40,7 +40,7 @@ def test_an_error_is_one_line_of_sentences(what: str, line: str) -> None:
 
 def test_one_value_is_judged_by_itself() -> None:
     assert "greater than or equal to 0 (given: -1)" in complaint("budget", "daily", -1)
-    assert "'slack' or 'email'" in complaint("notify", "channels", ["slack", "pigeon"])
+    assert "'slack', 'email' or 'apprise'" in complaint("notify", "channels", ["slack", "pigeon"])
     assert complaint("notify", "channels", ["email"]) == ""  # whether an address is configured is another question
     assert complaint("run", "schedule", "22:00-06:00") == ""
 

@@ -21,7 +21,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs
 
 def test_the_published_schema_is_the_configuration() -> None:
     published = json.loads((ROOT / "docs" / "auto-dev.schema.json").read_text("utf-8"))
-    assert published == config.schema(), "write it anew: auto_dev.config.schema()"
+    assert published == config.schema(), "write it anew: json.dumps(auto_dev.config.schema(), indent=1)"
 
 
 def test_the_configuration_page_is_a_configuration() -> None:
