@@ -154,9 +154,25 @@ class ConfidenceGate(_Section):
     minimum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.8
 
 
+class TamperingGate(_Section):
+    protected: list[str] = []  # the owner's own tests: before commands judge they are put back as on the base
+
+
+class ProofGate(_Section):
+    commands: list[str] = []  # which commands run tests; default: those whose output shows that they do
+    run_on_base: bool = True  # false: new tests are not run without the story's change
+
+
+class FlakyConfig(_Section):
+    reruns: Annotated[int, Field(ge=0, le=5)] = 2  # of a command that newly fails; 0: a failure counts at once
+
+
 class GatesConfig(_Section):
     command: list[CommandGate] = []
     scope: ScopeGate = ScopeGate()
+    tampering: TamperingGate = TamperingGate()
+    proof: ProofGate = ProofGate()
+    flaky: FlakyConfig = FlakyConfig()
     confidence: ConfidenceGate = ConfidenceGate()
     advisory: list[str] = []  # gates that report but never stop a run
     custom: list[str] = []  # "my_package:MyGate"
@@ -168,6 +184,13 @@ class GatesConfig(_Section):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two commands are named {twice[0]!r}")
         return value
+
+    @model_validator(mode="after")
+    def _known(self) -> GatesConfig:
+        names = [gate.name for gate in self.command]
+        if unknown := next((name for name in self.proof.commands if name not in names), None):
+            raise ValueError(f"proof.commands names {unknown!r}, but the commands are: {', '.join(names) or 'none'}")
+        return self
 
 
 class GatewayConfig(_Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +32,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class CommandOutcome:
-    """One run of a configured command in a clean checkout. ``failures``: the failed tests, where they can be told."""
+    """One run of a configured command in a clean checkout. ``failures``: the failed tests, where they can be told.
+
+    ``flaky``: of a command that was run again, what failed in one run and not in another.
+    """
 
     name: str
     exit_code: int | None
@@ -41,6 +44,7 @@ class CommandOutcome:
     failures: tuple[str, ...] = ()
     duration_s: float = 0.0
     output_path: Path | None = None
+    flaky: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -48,11 +52,45 @@ class CommandOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a gate said in an earlier round of the same run."""
+
+    gate: str
+    round: int
+    verdict: Verdict
+    route: Route
+    reason: str = ""
+    evidence: tuple[Mapping[str, Any], ...] = ()
+
+
+class Trials(Protocol):
+    """More runs of a configured command than the one that judges, and what is remembered of those that disagreed."""
+
+    async def again(self, gate: CommandGate, sha: str) -> CommandOutcome:
+        """Run it anew, in another clean checkout: nothing that a former run left behind can sway it."""
+        ...
+
+    async def on_base(self, gate: CommandGate, paths: Collection[str]) -> CommandOutcome:
+        """Run it on the base commit with the files ``paths`` as they are on the head. The outcome is kept."""
+        ...
+
+    def known_flaky(self, command: str) -> frozenset[str]:
+        """What was seen in this project to fail now and then, of the command with this name."""
+        ...
+
+    def note_flaky(self, command: str, names: Collection[str]) -> None:
+        """Remember for later runs that ``names`` failed in one run and not in another of the same commit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class GateContext:
     """All that a gate may look at. ``read(rev, path)`` gives a file's bytes at a commit, or None.
 
-    ``run_command(gate, sha)`` runs a configured command in a clean checkout of ``sha``. ``baseline`` holds the outcome
-    of each configured command on the base commit, by name.
+    ``run_command(gate, sha)`` runs a configured command in a clean checkout of ``sha``, once: asked again it gives the
+    same outcome. Of the head it sees the owner's protected tests, not what the agent made of them. ``baseline`` holds
+    the outcome of each configured command on the base commit, by name. ``earlier``: what gates said in former rounds;
+    ``attempts_left``: how often the work may still be sent back; ``trials``: None where commands can run only once.
     """
 
     story: Story
@@ -67,6 +105,9 @@ class GateContext:
     read: Callable[[str, str], Awaitable[bytes | None]]
     diff: Callable[[str], Awaitable[str]]
     run_command: Callable[[CommandGate, str], Awaitable[CommandOutcome]]
+    earlier: tuple[Earlier, ...] = ()
+    attempts_left: int = 0
+    trials: Trials | None = None
 
 
 @dataclass(frozen=True, slots=True)

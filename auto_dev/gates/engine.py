@@ -82,13 +82,15 @@ async def run_gates(
     *,
     attempts_left: int,
     waived: Mapping[str, str] | None = None,
+    heard: Callable[[Ruled], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Ruled]:
     """Judge with all ``gates``, the cheap ones first; the rulings come in the order of ``gates``.
 
     Gates with a true ``expensive`` attribute are left out when a person will be asked anyway because the run changed
     nothing, left its scope or touched tests. ``waived``: gate → digest of the failure that a person accepted.
-    ``clock``: seconds. A gate's exception becomes a failure that asks; only cancellation goes through.
+    ``heard`` is told each ruling when it is made. ``clock``: seconds. A gate's exception becomes a failure that asks;
+    only cancellation goes through.
     """
     accepted = waived or {}
     ruled: dict[int, Ruled] = {}
@@ -108,6 +110,7 @@ async def run_gates(
             waived=accepted.get(name, ""),
             duration_ms=int((clock() - began) * 1000),
         )
+        heard(ruled[index])
     return [ruled[index] for index in sorted(ruled)]
 
 

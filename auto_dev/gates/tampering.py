@@ -15,6 +15,7 @@ from auto_dev.gates.base import Change, GateContext, Judgement
 from auto_dev.gates.deselect import is_test_config, judge_config, runs_file
 from auto_dev.gates.evidence import Finding, entry, weighed
 from auto_dev.gates.pairing import Pair, Place, pair_up
+from auto_dev.gates.protected import judge_protected
 from auto_dev.gates.subjects import Subjects, read_subjects
 from auto_dev.gates.syntax.compiled import read_go, read_rust
 from auto_dev.gates.syntax.javascript import read_javascript
@@ -37,7 +38,7 @@ class TamperingGate:
     async def judge(self, context: GateContext) -> Judgement:
         commands = tuple(command.run for command in context.policy.gates.command)
         sides: list[_Side] = []
-        findings: list[Finding] = []
+        findings = judge_protected(context.policy.gates.tampering.protected, context.changes)
         for change in context.changes:
             old = change.old_path or change.path
             config = is_test_config(change.path) or is_test_config(old)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from auto_dev.gates.baseline import judge_baseline
 from auto_dev.gates.engine import rule as rule_one
 from auto_dev.model import Route
-from auto_dev.nodes.commands import baseline_outcomes, forget_baseline, outcome_row
+from auto_dev.nodes.bench import baseline_outcomes, forget_baseline
+from auto_dev.nodes.commands import outcome_row
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.state import StoryState
 from auto_dev.nodes.verdicts import rule

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
 from auto_dev.agents.base import Outcome
-from auto_dev.gates.base import Change, CommandOutcome, GateContext, Judgement
+from auto_dev.gates.base import Change, CommandOutcome, Earlier, GateContext, Judgement
 from auto_dev.gates.decisions import without_answered
+from auto_dev.gates.engine import Ruled, run_gates
 from auto_dev.gates.engine import rule as rule_one
-from auto_dev.gates.engine import run_gates
+from auto_dev.gates.protected import restored
 from auto_dev.gates.registry import gates_for
 from auto_dev.model import Phase, Route, Verdict
-from auto_dev.nodes.commands import CommandBench, outcome_from
+from auto_dev.nodes.bench import CommandBench, known_flaky, note_flaky
+from auto_dev.nodes.commands import outcome_from
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.state import StoryState
 from auto_dev.nodes.turn import answers_of, report_of, turn_of
 from auto_dev.nodes.verdicts import rule
+from auto_dev.store import runs
+
+_REMEMBERED: Final = 50_000_000  # bytes of files that gates look at, kept for the next gate
 
 
 async def verify(state: StoryState, context: RunContext) -> StoryState:
@@ -21,40 +29,95 @@ async def verify(state: StoryState, context: RunContext) -> StoryState:
     round_number = state.get("round", 0)
     attempts_left = context.policy.run.repair_attempts - state.get("repairs", 0)
     accepted = state.get("waived", {})
-    async with CommandBench(context, f"verify-{round_number}") as bench:
-        gate_context = await gate_context_of(state, context, bench)
-        ruled = await run_gates(gates_for(context.policy), gate_context, attempts_left=attempts_left, waived=accepted)
+    changes = await _changes(state, context)
+    async with CommandBench(
+        context,
+        f"verify-{round_number}",
+        base=state["base_sha"],
+        head=state["head_sha"],
+        protected=restored(context.policy.gates.tampering.protected, changes),
+        known=await known_flaky(context),
+    ) as bench:
+
+        def heard(ruled: Ruled) -> None:
+            if ruled.gate == "tampering" and ruled.judgement.verdict is Verdict.WAIVED:
+                bench.accept_protected()
+
+        ruled = await run_gates(
+            gates_for(context.policy),
+            await gate_context_of(state, context, bench, changes),
+            attempts_left=attempts_left,
+            waived=accepted,
+            heard=heard,
+        )
+    await note_flaky(context, bench.noted)
     if (claim := _turn_verdict(context, round_number)) is not None:
         ruled.insert(0, rule_one("agent", claim, waived=accepted.get("agent", "")))
     return await rule(state, context, "verify", ruled)
 
 
-async def gate_context_of(state: StoryState, context: RunContext, bench: CommandBench) -> GateContext:
+async def gate_context_of(
+    state: StoryState, context: RunContext, bench: CommandBench, changes: Sequence[Change]
+) -> GateContext:
     """Everything that the gates may look at for the present round."""
     history = context.services.worktrees.history
-    base, head = state["base_sha"], state["head_sha"]
-    report, problem = report_of(context, Phase.IMPLEMENT, state.get("round", 0))
+    base, head, round_number = state["base_sha"], state["head_sha"], state.get("round", 0)
+    report, problem = report_of(context, Phase.IMPLEMENT, round_number)
     if report is not None:
         report = without_answered(report, list(await answers_of(context)))
     outcomes = [outcome_from(row) for row in context.load("baseline.json") or []]
     baseline: dict[str, CommandOutcome] = {outcome.name: outcome for outcome in outcomes}
-    changes = await history.changes(base, head)
     return GateContext(
         story=context.story,
         policy=context.policy,
         base_sha=base,
         head_sha=head,
-        round=state.get("round", 0),
-        changes=tuple(
-            Change(c.path, c.status, c.additions, c.deletions, c.binary, c.old_path, c.mode) for c in changes
-        ),
+        round=round_number,
+        changes=tuple(changes),
         report=report,
         report_problem=problem,
         baseline=baseline,
-        read=history.read,
+        read=_remembered(history.read),
         diff=lambda path: history.diff(base, head, path),
         run_command=bench.run,
+        earlier=await _earlier(context, round_number) if round_number else (),
+        attempts_left=context.policy.run.repair_attempts - state.get("repairs", 0),
+        trials=bench,
     )
+
+
+async def _changes(state: StoryState, context: RunContext) -> list[Change]:
+    found = await context.services.worktrees.history.changes(state["base_sha"], state["head_sha"])
+    return [Change(c.path, c.status, c.additions, c.deletions, c.binary, c.old_path, c.mode) for c in found]
+
+
+async def _earlier(context: RunContext, round_number: int) -> tuple[Earlier, ...]:
+    async with context.services.db.pool.connection() as conn:
+        rows = await runs.earlier_verdicts(conn, context.run_id, round_number)
+    return tuple(
+        Earlier(
+            row["gate"], row["round"], Verdict(row["verdict"]), Route(row["route"]), row["reason"],
+            tuple(row["evidence"]),
+        )
+        for row in rows
+    )  # fmt: skip
+
+
+def _remembered(read: Callable[[str, str], Awaitable[bytes | None]]) -> Callable[[str, str], Awaitable[bytes | None]]:
+    """``read`` that asks once for each file: several gates look at the same ones, and each answer costs a process."""
+    known: dict[tuple[str, str], bytes | None] = {}
+    room = _REMEMBERED
+
+    async def remembering(rev: str, path: str) -> bytes | None:
+        nonlocal room
+        if (rev, path) in known:
+            return known[(rev, path)]
+        content = await read(rev, path)
+        if (room := room - len(content or b"")) >= 0:
+            known[(rev, path)] = content
+        return content
+
+    return remembering
 
 
 def _turn_verdict(context: RunContext, round_number: int) -> Judgement | None:

@@ -372,6 +372,24 @@ UPDATE verdicts SET verdict = 'waived', route = 'proceed', waived_by = %(by)s, w
 -- name: latest_verdicts
 SELECT DISTINCT ON (gate) * FROM verdicts WHERE run_id = %(run)s ORDER BY gate, round DESC
 
+-- name: earlier_verdicts
+-- What the gates said in the rounds before this one, oldest first.
+SELECT * FROM verdicts WHERE run_id = %(run)s AND round < %(round)s ORDER BY round, id
+
+-- name: known_flaky
+SELECT command, array_agg(test) AS tests
+  FROM (SELECT * FROM flaky_tests WHERE project_id = %(project)s ORDER BY last_seen_at DESC LIMIT 5000) f
+ GROUP BY command
+
+-- name: note_flaky
+INSERT INTO flaky_tests (project_id, command, test)
+SELECT %(project)s, %(command)s, unnest(%(tests)s::text[])
+ON CONFLICT (project_id, command, test)
+DO UPDATE SET times = flaky_tests.times + 1, last_seen_at = now()
+
+-- name: forget_flaky
+DELETE FROM flaky_tests WHERE project_id = %(project)s AND last_seen_at < now() - interval '90 days'
+
 -- name: insert_decision
 INSERT INTO decisions (id, project_id, story_id, run_id, key, kind, question, why, evidence, options)
 VALUES (%(id)s, %(project)s, %(story)s, %(run)s, %(key)s, %(kind)s, %(question)s, %(why)s, %(evidence)s, %(options)s)

@@ -125,3 +125,8 @@ async def enter_node(conn: Connection, lease: Lease, run: str, node: str, phase:
 async def verdicts(conn: Connection, run: str) -> list[DictRow]:
     """The last verdict of each gate."""
     return await (await conn.execute(QUERIES["latest_verdicts"], {"run": run})).fetchall()
+
+
+async def earlier_verdicts(conn: Connection, run: str, round_number: int) -> list[DictRow]:
+    """What the gates said in the rounds before ``round_number``, oldest first."""
+    return await (await conn.execute(QUERIES["earlier_verdicts"], {"run": run, "round": round_number})).fetchall()

@@ -57,6 +57,29 @@ def changes(raw: bytes) -> list[FileChange]:
     return [_counted(change, counts.get(path, (0, 0, False))) for path, change in found.items()]
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a commit has at a path where another one has something else: mode "000000" when it has nothing there."""
+
+    path: str
+    mode: str
+    sha: str
+
+
+def entries(raw: bytes) -> list[Entry]:
+    """The second side of ``git diff-tree -r -z --raw --no-abbrev --no-renames``. Raises GitError for anything else."""
+    fields = iter(raw.split(b"\0"))
+    found: list[Entry] = []
+    try:
+        for field in fields:
+            if field:
+                _, mode, _, sha, _ = field.decode("ascii").split(" ")
+                found.append(Entry(os.fsdecode(_next(fields)), mode, sha))
+    except ValueError:
+        raise GitError("an answer of git cannot be read", where="git diff-tree") from None
+    return found
+
+
 def _raw(field: bytes, rest: Iterator[bytes]) -> FileChange:
     _, mode, _, _, status = field.decode("ascii").split(" ")
     first = os.fsdecode(_next(rest))

@@ -7,7 +7,7 @@ completes it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from auto_dev.worktrees.checkout import CHECKOUTS, clean_checkout
 from auto_dev.worktrees.collect import Collected
 from auto_dev.worktrees.folders import enter, is_plain_folder, locked, sweep
 from auto_dev.worktrees.git import GitAt
+from auto_dev.worktrees.graft import graft
 from auto_dev.worktrees.history import History
 from auto_dev.worktrees.layout import Record, State, read_record, write_record
 from auto_dev.worktrees.mirror import Mirror
@@ -168,6 +169,10 @@ class Worktrees:
     def clean_checkout(self, sha: str) -> contextlib.AbstractAsyncContextManager[Path]:
         """A folder with the committed files of ``sha`` and a small .git of its own; deleted when the block ends."""
         return clean_checkout(self.mirror, self.folder, require_sha(sha))
+
+    async def graft(self, onto: str, source: str, paths: Collection[str]) -> str:
+        """A commit on top of ``onto`` whose files ``paths`` are those of ``source``; see ``graft``. Raises GitError."""
+        return await graft(self.mirror, onto, source, paths)
 
     def _records(self) -> tuple[Record, ...]:
         folder = self.mirror.path / "worktrees"
