@@ -22,18 +22,19 @@ from auto_dev.store.database import Database
 from bench.world import World
 
 CHAIN = 20
+ALONE = 20  # stories of the measurement one at a time
 
 
-async def main(stories: int, parallel: int, files: int) -> None:
+async def main(stories: int, parallel: int, files: int, chain: int = CHAIN, alone: int = ALONE) -> None:
     """Measure and print."""
     print(f"{stories} stories, {parallel} at a time, {files} files, {os.cpu_count()} processors")
     with tempfile.TemporaryDirectory(prefix="auto-dev-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # the embedded server may run as another user
         await _throughput(World(folder / "wide"), stories, parallel, files)
-        await _latency(World(folder / "chain"), "one chain", {}, 1, parallel, files)
-        await _latency(World(folder / "chains"), f"{parallel} chains at once", {}, parallel, parallel, files)
-        await _parts(World(folder / "parts"), files)
+        await _latency(World(folder / "chain"), "one chain", chain, 1, parallel, files)
+        await _latency(World(folder / "chains"), f"{parallel} chains at once", chain, parallel, parallel, files)
+        await _parts(World(folder / "parts"), alone, files)
 
 
 async def _throughput(world: World, stories: int, parallel: int, files: int) -> None:
@@ -93,14 +94,14 @@ async def _git(folder: Path, *args: str) -> None:
         raise SystemExit(f"git {' '.join(args)} failed")
 
 
-async def _latency(
-    world: World, label: str, plan: dict[str, list[str]], chains: int, parallel: int, files: int
-) -> None:
-    """From "the predecessor's run ended" to "the dependent's agent started"."""
+async def _latency(world: World, label: str, length: int, chains: int, parallel: int, files: int) -> None:
+    """From "the predecessor's run ended" to "the dependent's agent started", in ``chains`` of ``length`` stories."""
     world.folder.mkdir()
-    for chain in range(chains):
-        for number in range(CHAIN):
-            plan[f"C{chain}-{number}"] = [f"C{chain}-{number - 1}"] if number else []
+    plan = {
+        f"C{chain}-{number}": [f"C{chain}-{number - 1}"] if number else []
+        for chain in range(chains)
+        for number in range(length)
+    }
     world.make(files, plan)
     world.once(parallel)
     async with _database(world) as db:
@@ -110,12 +111,12 @@ async def _latency(
             "  JOIN runs child ON child.story_id = d.story_id JOIN runs parent ON parent.story_id = d.depends_on"
         )
     times = sorted(float(row["ms"]) for row in rows)
-    assert len(times) == chains * (CHAIN - 1)
+    assert len(times) == chains * (length - 1)
     p95 = times[int(len(times) * 0.95)]
     print(f"  unblock latency, {label:16} median {statistics.median(times):6.0f} ms, p95 {p95:6.0f} ms")
 
 
-async def _parts(world: World, files: int) -> None:
+async def _parts(world: World, count: int, files: int) -> None:
     """Where the time of one story goes when nothing else runs: waiting for git, for the database, and the rest."""
     from auto_dev.commands.here import here
     from auto_dev.commands.start import order
@@ -123,7 +124,6 @@ async def _parts(world: World, files: int) -> None:
     from auto_dev.daemon.settings import Settings
     from auto_dev.stories.reader import read_folder
 
-    count = 20
     world.folder.mkdir()
     world.make(files, {f"S-{number}": [] for number in range(count)})
     os.environ.update(world.environment())
@@ -157,7 +157,7 @@ def _stopwatch() -> Iterator[dict[str, float]]:
     import psycopg
 
     from auto_dev import processes
-    from auto_dev.agents import command
+    from auto_dev.sandbox import base
     from auto_dev.worktrees.git import Git
 
     spent = {"git": 0.0, "database": 0.0, "processes": 0.0}
@@ -176,7 +176,7 @@ def _stopwatch() -> Iterator[dict[str, float]]:
         (Git, "run", timed("git", Git.run)),
         (psycopg.AsyncCursor, "execute", timed("database", psycopg.AsyncCursor.execute)),
         (psycopg.AsyncCursor, "executemany", timed("database", psycopg.AsyncCursor.executemany)),
-        (command, "run_tree", timed("processes", processes.run_tree)),
+        (base, "run_tree", timed("processes", processes.run_tree)),
     ]
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in patched]
     for owner, name, replacement in patched:
