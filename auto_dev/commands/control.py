@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from typing import Any
 
 from auto_dev.commands import output
@@ -120,6 +121,7 @@ async def stop(*, now: bool, as_json: bool) -> ExitCode:
         running.signal(signal.SIGINT)  # another signal than the first: two equal ones may arrive as one
     elif not as_json:
         output.say(f"Stopping (PID {running.pid}): what runs completes its step. `auto-dev stop --now` does not wait.")
+        sys.stdout.flush()  # it may take minutes, also for who reads it through a pipe
     if not await gone(place.place.state, running, STOP_WAIT_S):
         raise AutoDevError(f"the daemon (PID {running.pid}) still runs", mend="Try `auto-dev stop --now`.")
     _done({"stopped": True, "pid": running.pid}, as_json, "Stopped. `auto-dev start` goes on where it was.")

@@ -206,12 +206,15 @@ def test_stopping_a_daemon_in_the_background(make_world: Any, wait_for: Any, now
         assert code == 0, out
         wait_for(world.agent_calls, 60)
         stop = world.spawn("stop", *(["--now"] if now else []))
+        said = ""
         if not now:
-            with_deadline(stop, 1.0)
+            assert stop.stdout is not None
+            said = stop.stdout.readline()  # told when the daemon has got its signal
+            assert said.startswith("Stopping (PID ")
             assert stop.poll() is None, "it did not wait for the step under way"
             hold_of(world).unlink()
         out, _ = stop.communicate(timeout=60)
-        assert (stop.returncode, "Stopped" in out) == (0, True), out
+        assert (stop.returncode, "Stopped" in out) == (0, True), said + out
         world.assert_no_process_left()
         assert kept_work(world, "A-1")
     assert world.once()[0] == 0

@@ -265,7 +265,7 @@ async def test_a_model_that_never_answers_is_standstill(bench: Bench) -> None:
 
 
 async def test_answers_of_the_model_are_progress(bench: Bench) -> None:
-    brief = 'Do it.\nMODEL: {"delay_s": 0.4, "extra_turns": 4, "report": null}'
+    brief = 'Do it.\nMODEL: {"delay_s": 1.0, "extra_turns": 6, "report": null}'
     async with ModelServer(story) as server:
         last = [time.monotonic()]
 
@@ -274,7 +274,7 @@ async def test_answers_of_the_model_are_progress(bench: Bench) -> None:
             return story(asked)
 
         server.scenario = scenario
-        task = of(bench, server, brief, stuck_minutes=1.2 / 60, last_turn=lambda: last[0])
+        task = of(bench, server, brief, stuck_minutes=4 / 60, last_turn=lambda: last[0])
         turn = await play(agent().run(task))
     assert turn.result.outcome is Outcome.FINISHED
 
