@@ -218,9 +218,13 @@ class ForgeConfig(_Section):
     repository: str | None = None
     api_url: str = "https://api.github.com"
     label: str = "auto-dev"
+    app_id: int | str | None = None
+    installation_id: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _complete(self) -> ForgeConfig:
+        if self.installation_id is not None and self.app_id is None:
+            raise ValueError("installation_id is of a GitHub App: set its app_id, too")
         if self.kind == "github" and not self.repository:
             raise ValueError('kind = "github" needs repository = "owner/name"')
         if self.repository and not _REPOSITORY.match(self.repository):

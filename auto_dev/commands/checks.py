@@ -25,7 +25,7 @@ from auto_dev.daemon.control import still_panicking
 from auto_dev.daemon.graphs import graph_version, load_graph
 from auto_dev.daemon.settings import Settings
 from auto_dev.errors import AgentError, AutoDevError, BudgetError, ConfigError, ForgeError, GitError
-from auto_dev.forge import make_forge
+from auto_dev.forge import make_credentials, make_forge
 from auto_dev.gates.registry import gates_for
 from auto_dev.notify.registry import make_channels
 from auto_dev.sandbox import mounts, probe
@@ -171,8 +171,10 @@ def check_paths(*paths: Path) -> None:
 
 async def check_forge(config: Config, folder: Path) -> None:
     """The forge can be used as far as that can be told without asking it."""
-    token = secret("GITHUB_TOKEN") if config.forge.kind == "github" else None
-    await make_forge(config.forge, token, folder).close()
+    credentials = make_credentials(config.forge, secret, clock=now)
+    await make_forge(config.forge, credentials, folder, clock=now).close()
+    if credentials is not None:
+        await credentials.close()
 
 
 def check_policy(config: Config, root: Path) -> None:

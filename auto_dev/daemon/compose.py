@@ -10,7 +10,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from auto_dev import config as configuration
@@ -22,10 +22,11 @@ from auto_dev.config import Config
 from auto_dev.daemon.checkout import git_of, look
 from auto_dev.daemon.clock import now
 from auto_dev.daemon.digest import quiet_hours
+from auto_dev.daemon.git_tokens import with_tokens
 from auto_dev.daemon.service import Daemon
 from auto_dev.daemon.settings import Settings
 from auto_dev.errors import ForgeError
-from auto_dev.forge import make_forge
+from auto_dev.forge import make_credentials, make_forge
 from auto_dev.nodes.context import RepositoryFacts, Services
 from auto_dev.notify.outbox import Deliverer
 from auto_dev.notify.registry import make_channels
@@ -54,21 +55,19 @@ class Checked:
 
     config: Config
     repository: UserRepository
-    token: str | None
 
 
 async def check(settings: Settings) -> Checked:
-    """Look at configuration, repository and secrets. Raises AutoDevError for the first thing that does not fit."""
+    """Look at configuration and repository. Raises AutoDevError for the first thing that does not fit."""
     config = configuration.load(settings.root, settings.overrides)
     repository = await look(settings.root, settings.state_home, config)
-    token = secret("GITHUB_TOKEN") if config.forge.kind == "github" else None
     if config.forge.kind == "github" and repository.push is None:
         raise ForgeError(
             f"there is no remote {config.project.remote!r} to push to",
             where="project.remote",
             mend='Add the remote, or set kind = "none" in [forge].',
         )
-    return Checked(config, repository, token)
+    return Checked(config, repository)
 
 
 def sandbox_for(settings: Settings) -> Sandbox:
@@ -102,13 +101,15 @@ async def daemon(settings: Settings, daemon_id: str) -> AsyncIterator[Daemon]:
         channels = make_channels(config.notify, secret)
         for channel in channels.values():
             stack.push_async_callback(channel.close)
-        forge = make_forge(config.forge, checked.token, place.pulls, clock=now)
+        credentials = make_credentials(config.forge, secret, clock=now)
+        if credentials is not None:
+            stack.push_async_callback(credentials.close)
+        forge = make_forge(config.forge, credentials, place.pulls, clock=now)
         stack.push_async_callback(forge.close)
         sandbox = sandbox_for(settings)
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="auto-dev-", dir=short_folder())))
         gateway = await stack.enter_async_context(Gateway(secret, now))
-        repository = checked.repository
-        push = replace(repository.push, token=checked.token) if repository.push else None
+        repository = with_tokens(checked.repository, credentials, config.forge.api_url)
         mirror = Mirror(place.state, repository, git_of(settings.state_home))
         notes = [*await mirror.ensure()]
         tips = await mirror.refresh()
@@ -118,7 +119,7 @@ async def daemon(settings: Settings, daemon_id: str) -> AsyncIterator[Daemon]:
         services = Services(
             place=place,
             db=db,
-            repository=RepositoryFacts(repository.base_branch, push),
+            repository=RepositoryFacts(repository.base_branch, repository.push),
             mirror=mirror,
             worktrees=Worktrees(
                 mirror,

@@ -15,6 +15,8 @@ from auto_dev.forge.base import Digest, DraftSpec, Forge, ForgeUnavailableError,
 if TYPE_CHECKING:
     import httpx
 
+    from auto_dev.forge.credentials import Credentials
+
 __all__ = [
     "FORGES",
     "Allowance",
@@ -25,31 +27,36 @@ __all__ = [
     "News",
     "Pull",
     "Watched",
+    "make_credentials",
     "make_forge",
 ]
 
 Clock = Callable[[], datetime]
-Maker = Callable[[ForgeConfig, "str | None", Path, "httpx.AsyncBaseTransport | None", Clock], Forge]
+Secrets = Callable[[str], "str | None"]
+Maker = Callable[[ForgeConfig, "Credentials | None", Path, "httpx.AsyncBaseTransport | None", Clock], Forge]
 
 
 def _github(
-    config: ForgeConfig, token: str | None, _folder: Path, transport: httpx.AsyncBaseTransport | None, clock: Clock
+    config: ForgeConfig,
+    credentials: Credentials | None,
+    _folder: Path,
+    transport: httpx.AsyncBaseTransport | None,
+    clock: Clock,
 ) -> Forge:
     # Imported here: httpx costs the command line 100 ms that most commands do not need.
     from auto_dev.forge.github import GitHubForge
 
-    if not token or not token.strip():
-        raise ForgeError(
-            "no GitHub token",
-            where="GITHUB_TOKEN",
-            mend="Set GITHUB_TOKEN (or keep it in the OS keyring): a token that may read and write pull requests of "
-            f'{config.repository}. Or set kind = "none" in [forge].',
-        )
-    return GitHubForge(config.repository or "", token.strip(), config.api_url, transport=transport, clock=clock)
+    if credentials is None:
+        raise ForgeError("there are no credentials for GitHub", where="GITHUB_TOKEN")
+    return GitHubForge(config.repository or "", credentials, config.api_url, transport=transport, clock=clock)
 
 
 def _none(
-    _config: ForgeConfig, _token: str | None, folder: Path, _transport: httpx.AsyncBaseTransport | None, _clock: Clock
+    _config: ForgeConfig,
+    _credentials: Credentials | None,
+    folder: Path,
+    _transport: httpx.AsyncBaseTransport | None,
+    _clock: Clock,
 ) -> Forge:
     from auto_dev.forge.local import LocalForge
 
@@ -61,7 +68,7 @@ FORGES: dict[str, Maker] = {"github": _github, "none": _none}
 
 def make_forge(
     config: ForgeConfig,
-    token: str | None,
+    credentials: Credentials | None,
     folder: Path,
     transport: httpx.AsyncBaseTransport | None = None,
     *,
@@ -69,6 +76,31 @@ def make_forge(
 ) -> Forge:
     """The forge that ``[forge]`` names. ``folder`` takes the files of ``kind = "none"``. Raises ForgeError.
 
-    ``transport`` is what carries the requests, for tests and for a proxy of one's own.
+    ``credentials`` are those of ``make_credentials``, and stay the caller's to close; ``transport`` is what carries
+    the requests, for tests and for a proxy of one's own.
     """
-    return FORGES[config.kind](config, token, folder, transport, clock)
+    return FORGES[config.kind](config, credentials, folder, transport, clock)
+
+
+def make_credentials(
+    config: ForgeConfig, secrets: Secrets, *, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
+) -> Credentials | None:
+    """What ``[forge]`` and the secrets make of auto-dev; None where there is no forge. Raises ForgeError."""
+    if config.kind == "none":
+        return None
+    # Imported here: httpx and the cryptography cost the command line 200 ms that most commands do not need.
+    if config.app_id is not None:
+        from auto_dev.forge.github_app import AppTokens, private_key
+
+        return AppTokens(config, private_key(secrets), clock=clock, transport=transport)
+    from auto_dev.forge.credentials import StaticToken
+
+    token = (secrets("GITHUB_TOKEN") or "").strip()
+    if not token:
+        raise ForgeError(
+            "no GitHub token",
+            where="GITHUB_TOKEN",
+            mend="Set GITHUB_TOKEN (or keep it in the OS keyring): a token that may read and write pull requests of "
+            f'{config.repository}. Or set app_id of a GitHub App, or kind = "none", in [forge].',
+        )
+    return StaticToken(token)

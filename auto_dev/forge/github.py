@@ -16,6 +16,7 @@ from auto_dev.forge.allowance import Allowance
 from auto_dev.forge.base import Digest, DraftSpec, ForgeUnavailableError, Pull, Watched
 from auto_dev.forge.body import TITLE_LIMIT, fit_body, read_marker
 from auto_dev.forge.comments import mark_of, with_mark
+from auto_dev.forge.credentials import Bearer, Credentials
 from auto_dev.forge.github_answers import LabelAnswer, PullAnswer
 from auto_dev.forge.github_client import Clock, GitHubClient, Patience, RefusedError, Sleep, UncertainError
 from auto_dev.forge.github_news import NewsReader
@@ -44,7 +45,7 @@ class GitHubForge:
     def __init__(
         self,
         repository: str,
-        token: str,
+        credentials: Credentials,
         api_url: str = "https://api.github.com",
         *,
         clock: Clock,
@@ -57,8 +58,10 @@ class GitHubForge:
         self._owner = repository.split("/")[0]
         self._client = GitHubClient(
             repository,
-            token,
             api_url,
+            auth=Bearer(credentials),
+            hide=credentials.hide,
+            app=credentials.kind == "app",
             transport=transport,
             clock=clock,
             sleep=sleep,

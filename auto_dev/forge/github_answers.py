@@ -156,32 +156,43 @@ def number(value: str | None) -> float | None:
     return float(value) if value and value.isascii() and value.isdigit() and len(value) <= 12 else None
 
 
-def explain(status: int, message: str, headers: Mapping[str, str], repository: str) -> tuple[str, str]:
-    """What a refusal means and how to mend it."""
+def explain(
+    status: int, message: str, headers: Mapping[str, str], repository: str, *, app: bool = False
+) -> tuple[str, str]:
+    """What a refusal means and how to mend it. ``app``: a GitHub App asked, not a token of a person."""
     said = f" ({message})" if message else ""
     low = message.lower()
+    who = "App" if app else "token"
     if status == 401:
-        return f"GitHub does not accept the token{said}", "Set GITHUB_TOKEN to one that is valid and not expired."
+        mend = "Look at the App's settings." if app else "Set GITHUB_TOKEN to one that is valid and not expired."
+        return f"GitHub does not accept the {who}{said}", mend
     if status == 403 and "x-github-sso" in headers:
         return (
             f"the token is not authorised for the organisation's single sign-on{said}",
             "Authorise it in GitHub under Settings, Developer settings, Configure SSO.",
         )
-    if status == 403:
-        return (
-            f"the token may not do this in {repository}{said}",
-            "It needs the repo scope, or 'Pull requests: write' for a fine-grained token.",
+    if status in (403, 404):
+        what = (
+            f"the {who} may not do this in {repository}{said}"
+            if status == 403
+            else f"the {who} cannot see {repository}, or what was asked for is not there{said}"
         )
-    if status == 404:
-        return (
-            f"the token cannot see {repository}, or what was asked for is not there{said}",
-            "Check [forge] repository and api_url; the token needs the repo scope or 'Pull requests: write'.",
-        )
+        check = "" if status == 403 else "Check [forge] repository and api_url. "
+        return what, f"{check}{_needs(headers, app=app)}"
     if status == 410:
         return f"{repository} has this switched off, or it is gone{said}", "Check the repository's settings."
     if status == 422:
         return _explain_invalid(low, said, repository)
     return f"GitHub answered {status}{said}", ""
+
+
+def _needs(headers: Mapping[str, str], *, app: bool) -> str:
+    """The rights that help: those that GitHub names, where it does."""
+    named = line(headers.get("x-accepted-github-permissions", ""), 200).replace("=", ": ")
+    if app:
+        return f"The App needs {named or 'Contents and Pull requests: write'}, accepted where it is installed."
+    needed = f"'{named}'" if named else "'Contents: write' and 'Pull requests: write'"
+    return f"The token needs the repo scope, or {needed} where it is a fine-grained one."
 
 
 def _explain_invalid(low: str, said: str, repository: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import json
 import random
 import urllib.request
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
@@ -20,7 +20,7 @@ from auto_dev.errors import ForgeError
 from auto_dev.forge.allowance import Allowance
 from auto_dev.forge.base import ForgeUnavailableError
 from auto_dev.forge.github_answers import explain, limit_wait, messages, number, retry_after
-from auto_dev.forge.github_requests import REPOSITORY, GuardedTransport
+from auto_dev.forge.github_requests import ALLOWED, REPOSITORY, Check, GuardedTransport
 from auto_dev.text import line
 
 API_VERSION: Final = "2022-11-28"
@@ -89,45 +89,34 @@ class _Answer:
     unchanged: bool = False
 
 
-class _Token(httpx.Auth):
-    """Adds the token when a request leaves; it is in no header set, log line or repr before."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __repr__(self) -> str:
-        return "_Token(…)"
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["authorization"] = f"Bearer {self._token}"
-        yield request
-
-    def hide(self, text: str) -> str:
-        """``text`` without the token, should a server or a library echo it."""
-        # A shorter one is no real token, and hiding it would only garble the text.
-        return text.replace(self._token, "***") if len(self._token) >= 8 else text
-
-
 class GitHubClient:
-    """Sends the allowed requests for one repository. ``transport`` carries them below the guard."""
+    """Sends the ``allowed`` requests for one repository, paths being below ``root``.
+
+    ``transport`` carries them below the guard; ``hide`` takes tokens out of what a server says. ``app``: whether an App
+    asks, whose rights are mended in another place than a token's.
+    """
 
     def __init__(
         self,
         repository: str,
-        token: str,
         api_url: str,
         *,
+        auth: httpx.Auth,
+        hide: Callable[[str], str],
         transport: httpx.AsyncBaseTransport | None,
         clock: Clock,
+        allowed: Mapping[tuple[str, str], Check | None] = ALLOWED,
+        root: str = REPOSITORY,
+        app: bool = False,
         sleep: Sleep = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         patience: Patience,
     ) -> None:
-        if not token.isascii() or not token.isprintable() or " " in token:
-            raise ForgeError("the token has characters that no token has", where="GITHUB_TOKEN", mend="Copy it again.")
         self.repository = repository
         self._api = _api(api_url)
-        self._token = _Token(token)
+        self._root = root.replace("{owner}/{repo}", repository)
+        self._hide = hide
+        self._app = app
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -136,8 +125,8 @@ class GitHubClient:
         self._limit: tuple[int, datetime] | None = None
         inner = transport if transport is not None else _transport(self._api)
         self._http = httpx.AsyncClient(
-            transport=GuardedTransport(inner, self._api, repository),
-            auth=self._token,
+            transport=GuardedTransport(inner, self._api, repository, allowed),
+            auth=auth,
             timeout=httpx.Timeout(patience.answer_s, connect=patience.connect_s),
             follow_redirects=False,
             headers={
@@ -212,7 +201,7 @@ class GitHubClient:
                 raise AllowanceSpentError("the requests of this hour are used up", where=self.repository)
             try:
                 reply = await self._follow(method, path, params, body, etag)
-                said = self._token.hide(messages(reply.raw)) if reply.status >= 300 else ""
+                said = self._hide(messages(reply.raw)) if reply.status >= 300 else ""
                 wait = limit_wait(reply.status, reply.headers, said, self._clock())
                 if wait is not None:
                     await self._wait_for_limit(wait, waits, said)
@@ -227,7 +216,7 @@ class GitHubClient:
             except TimeoutError:
                 trouble = f"GitHub did not answer within {self._patience.answer_s:g} s"
             except httpx.RequestError as error:
-                trouble = self._token.hide(line(f"GitHub cannot be reached: {type(error).__name__} {error}", 300))
+                trouble = self._hide(line(f"GitHub cannot be reached: {type(error).__name__} {error}", 300))
             failures += 1
             if not repeat or failures >= self._patience.attempts:
                 raise UncertainError(trouble, where=self.repository, mend="It is worth trying again later.") from None
@@ -237,8 +226,7 @@ class GitHubClient:
         self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, Any] | None, etag: str
     ) -> _Reply:
         """One request and, for GET only, where it is sent on to; the guard judges each of them."""
-        place = REPOSITORY.replace("{owner}/{repo}", self.repository)
-        url = httpx.URL(f"{str(self._api).rstrip('/')}{place}{path}", params=params)
+        url = httpx.URL(f"{str(self._api).rstrip('/')}{self._root}{path}", params=params)
         content = None if body is None else json.dumps(body).encode()
         for _ in range(MAX_REDIRECTS + 1):
             reply = await self._once(method, url, content, etag)
@@ -313,7 +301,7 @@ class GitHubClient:
                 where=self.repository,
                 mend="Set [forge] repository to its new name.",
             )
-        what, mend = explain(reply.status, said, reply.headers, self.repository)
+        what, mend = explain(reply.status, said, reply.headers, self.repository, app=self._app)
         raise RefusedError(reply.status, said, what, where=self.repository, mend=mend)
 
 

@@ -6,6 +6,7 @@ no merge, no review, no push, no leaving draft, no other repository.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -16,30 +17,52 @@ import httpx
 
 from auto_dev.errors import ForgeError
 
-Check = Callable[[Mapping[str, Any]], bool]
+Check = Callable[[Mapping[str, Any], str], bool]  # a JSON body, and the repository as "owner/name"
 
 
-def _creates_a_draft(body: Mapping[str, Any]) -> bool:
+def _creates_a_draft(body: Mapping[str, Any], _repository: str) -> bool:
     return set(body) == {"title", "head", "base", "body", "draft"} and body["draft"] is True
 
 
-def _only_words_and_base(body: Mapping[str, Any]) -> bool:
+def _only_words_and_base(body: Mapping[str, Any], _repository: str) -> bool:
     return bool(body) and set(body) <= {"title", "body", "base"}
 
 
-def _a_label(body: Mapping[str, Any]) -> bool:
+def _a_label(body: Mapping[str, Any], _repository: str) -> bool:
     return "name" in body and set(body) <= {"name", "color", "description"}
 
 
-def _label_names(body: Mapping[str, Any]) -> bool:
+def _label_names(body: Mapping[str, Any], _repository: str) -> bool:
     return set(body) == {"labels"} and bool(body["labels"])
 
 
-def _a_marked_comment(body: Mapping[str, Any]) -> bool:
+def _a_marked_comment(body: Mapping[str, Any], _repository: str) -> bool:
     # Without the mark it could not be found again, and would be made twice.
     return set(body) == {"body"} and isinstance(body["body"], str) and COMMENT_MARK in body["body"]
 
 
+def _no_more_than_needed(body: Mapping[str, Any], repository: str) -> bool:
+    asked = body.get("permissions")
+    return (
+        set(body) == {"repositories", "permissions"}
+        and body["repositories"] == [repository.split("/")[1]]
+        and isinstance(asked, dict)
+        and bool(asked)
+        and all(level in ("read", PERMISSIONS.get(name)) for name, level in asked.items())
+        and set(asked) <= set(PERMISSIONS)
+    )
+
+
+# What an App's token is made for, and no more. There is no permission to merge: that takes contents and a person's
+# rules for the base branch, and no request here does it.
+PERMISSIONS: Final = {
+    "contents": "write",
+    "pull_requests": "write",
+    "issues": "write",
+    "checks": "read",
+    "statuses": "read",
+    "metadata": "read",
+}
 REPOSITORY: Final = "/repos/{owner}/{repo}"
 COMMENT_MARK: Final = "<!-- auto-dev comment="
 _READ: Final = (
@@ -68,19 +91,32 @@ ALLOWED: Final[dict[tuple[str, str], Check | None]] = {
     **{("GET", f"/repositories/{{id}}{path}"): None for path in _READ},
 }
 
+# The same for an App, which signs these itself and does nothing else than make tokens.
+APP_ALLOWED: Final[dict[tuple[str, str], Check | None]] = {
+    ("GET", f"{REPOSITORY}/installation"): None,
+    ("GET", "/app/installations/{number}"): None,
+    ("POST", "/app/installations/{number}/access_tokens"): _no_more_than_needed,
+}
+
 _PARTS = {"owner": r"[A-Za-z0-9._-]+", "repo": r"[A-Za-z0-9._-]+", "number": r"[1-9][0-9]{0,18}"}
 _PARTS |= {"id": _PARTS["number"], "name": r"[A-Za-z0-9._~%-]+", "sha": r"[0-9a-f]{40}(?:[0-9a-f]{24})?"}
 _HOLE = re.compile(r"\{(\w+)\}")
 
 
-def _compile(template: str) -> re.Pattern[str]:
+@functools.cache
+def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(_HOLE.sub(lambda hole: f"(?P<{hole[1]}>{_PARTS[hole[1]]})", template))
 
 
-_COMPILED: Final = tuple((method, _compile(template), check) for (method, template), check in ALLOWED.items())
-
-
-def refusal(method: str, target: str, body: bytes, *, prefix: str, repository: str) -> str:
+def refusal(
+    method: str,
+    target: str,
+    body: bytes,
+    *,
+    prefix: str,
+    repository: str,
+    allowed: Mapping[tuple[str, str], Check | None] = ALLOWED,
+) -> str:
     """Why this request must not be sent, or "".
 
     ``target`` is the raw path with its query, ``prefix`` the API's own path ("" or "/api/v3"), ``repository`` the only
@@ -90,8 +126,8 @@ def refusal(method: str, target: str, body: bytes, *, prefix: str, repository: s
     if not path.startswith(f"{prefix}/"):
         return f"{method} {path} lies outside the API"
     path = path[len(prefix) :]
-    for allowed_method, pattern, check in _COMPILED:
-        found = pattern.fullmatch(path)
+    for (allowed_method, template), check in allowed.items():
+        found = _pattern(template).fullmatch(path)
         if method != allowed_method or not found:
             continue
         values = found.groupdict()
@@ -99,19 +135,24 @@ def refusal(method: str, target: str, body: bytes, *, prefix: str, repository: s
             return f"{path} has a path segment that is not a name"
         if method == "GET":
             return "it carries a body" if body else ""
-        if query or f"{values['owner']}/{values['repo']}".lower() != repository.lower():
+        elsewhere = "owner" in values and f"{values['owner']}/{values['repo']}".lower() != repository.lower()
+        if query or elsewhere:
             return f"{method} {path} is not for {repository}"
-        return "" if check and _json_passes(check, body) else f"{method} {path} has a body that auto-dev never sends"
+        return (
+            ""
+            if check and _json_passes(check, body, repository)
+            else f"{method} {path} has a body that auto-dev never sends"
+        )
     return f"{method} {path} is not among the requests that auto-dev sends"
 
 
-def _json_passes(check: Check, body: bytes) -> bool:
+def _json_passes(check: Check, body: bytes, repository: str) -> bool:
     try:
         # A key that stands twice could mean one thing here and another to the server.
         value = json.loads(body, object_pairs_hook=_unique)
     except ValueError:
         return False
-    return isinstance(value, dict) and check(value)
+    return isinstance(value, dict) and check(value, repository)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -122,9 +163,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Lets through what ``ALLOWED`` names, to one API and one repository; raises ForgeError for all else."""
+    """Lets through what ``allowed`` names, to one API and one repository; raises ForgeError for all else."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, api: httpx.URL, repository: str) -> None:
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        api: httpx.URL,
+        repository: str,
+        allowed: Mapping[tuple[str, str], Check | None] = ALLOWED,
+    ) -> None:
+        self._allowed = allowed
         self._inner = inner
         self._api = api
         self._repository = repository
@@ -138,6 +186,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             await request.aread(),
             prefix=self._api.path.rstrip("/"),
             repository=self._repository,
+            allowed=self._allowed,
         )
         if why:
             raise ForgeError(f"a request was not sent: {why}", where=self._repository)

@@ -26,6 +26,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from auto_dev.errors import AutoDevError
+from auto_dev.forge.standin_app import StandInApp
 from auto_dev.forge.standin_page import index_page, pull_page
 from auto_dev.forge.standin_state import Act, Json, RefusalError, StandInState, invalid
 from auto_dev.forge.standin_talk import Talk
@@ -46,7 +47,8 @@ def _utc_now() -> datetime:
 class StandIn:
     """The stand-in as a server in threads of this process.
 
-    ``token`` is the only one it takes; None: any. With ``git_dir``, a bare repository, branches must exist there.
+    ``token`` is the only one it takes, beside those that it gives to ``app``; None: any. With ``git_dir``, a bare
+    repository, branches must exist there.
     It comes back on the port that it had, so that links stay good.
     """
 
@@ -59,12 +61,14 @@ class StandIn:
         git_dir: Path | None = None,
         port: int = 0,
         clock: Clock = _utc_now,
+        app: StandInApp | None = None,
     ) -> None:
         self.state = StandInState(state, repository, git_dir, clock)
         self.talk = Talk(self.state)
         self.log = state.with_name(f"{state.name}.log")
         self._token = token
         self._port = port
+        self._app = app
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -180,8 +184,16 @@ class StandIn:
         return status, value
 
     def _route(self, method: str, path: str, query: dict[str, str], authorization: str, raw: bytes) -> tuple[int, Any]:
-        self._authorise(authorization)
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() not in ("bearer", "token"):
+            raise RefusalError(401, "Bad credentials")
         root = f"/repos/{self.repository}"
+        if self._app is not None and (path.startswith("/app/") or path == f"{root}/installation"):
+            self._app.check_jwt(given, self.state.clock())
+            return self._app.answer(
+                method, path, _json(raw), url=self.url, repository=self.repository, clock=self.state.clock
+            )
+        self._authorise(given, method, path)
         if path.lower() != root.lower() and not path.lower().startswith(f"{root.lower()}/"):
             raise RefusalError(404, "Not Found")
         for allowed, pattern, handler in _ROUTES:
@@ -190,10 +202,11 @@ class StandIn:
                 return handler(self, found, query, _json(raw))
         raise RefusalError(404, "Not Found")
 
-    def _authorise(self, authorization: str) -> None:
-        scheme, _, given = authorization.partition(" ")
+    def _authorise(self, given: str, method: str, path: str) -> None:
         known = bool(given) if self._token is None else hmac.compare_digest(given.encode(), self._token.encode())
-        if scheme.lower() not in ("bearer", "token") or not known:
+        if self._app is not None and not known:
+            self._app.check_token(given, method, path, self.state.clock())
+        elif not known:
             raise RefusalError(401, "Bad credentials")
 
     def _note(self, method: str, path: str, status: int) -> None:
@@ -302,7 +315,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("host", "").rsplit(":", 1)[0] not in (HOST, "localhost"):
             self._send(421, "application/json", b'{"message": "not this host"}')  # a page that rebinds its name
             return
-        if self.command == "GET" and not self.path.startswith("/repos/"):
+        if self.command == "GET" and not self.path.startswith(("/repos/", "/app/")):
             self._send_page()
             return
         status, value = self.server.standin.answer(self.command, self.path, self.headers.get("authorization", ""), raw)
@@ -336,6 +349,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.end_headers()
         self.wfile.write(raw)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The Date of an answer: by the stand-in's clock."""
+        return super().date_time_string(
+            self.server.standin.state.clock().timestamp() if timestamp is None else timestamp
+        )
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
         """Requests are in the log file, not on the terminal."""

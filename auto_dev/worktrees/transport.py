@@ -6,9 +6,10 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from auto_dev.errors import GitError
 from auto_dev.text import line
@@ -37,6 +38,7 @@ Username*) echo x-access-token ;;
 esac
 """
 # A dead connection ends by itself: nobody is there to press ^C.
+_HTTP_HOST = re.compile(r"https?://(?:[^/@]*@)?([^/]+)")
 _HTTP = ("http.lowSpeedLimit=1000", "http.lowSpeedTime=60")
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
 
@@ -64,13 +66,25 @@ class RemoteError(GitError):
         return self.kind is RemoteFault.NETWORK
 
 
+class Tokens(Protocol):
+    """Where the token for https comes from: asked anew for every connection, since some live for an hour only."""
+
+    async def token(self) -> str:
+        """One that is good for the next minutes."""
+        ...
+
+    async def refused(self, token: str) -> bool:
+        """The remote does not take ``token``; returns whether another one is worth one more try."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where to push or fetch: a literal address, how ssh is started ("" for the default), a token for https."""
+    """Where to push or fetch: a literal address, how ssh is started ("" for the default), tokens for https."""
 
     url: str
     ssh_command: str = ""
-    token: str | None = field(default=None, repr=False)
+    tokens: Tokens | None = field(default=None, repr=False)
 
 
 _NETWORK = re.compile(
@@ -100,6 +114,7 @@ _MENDS = {
     RemoteFault.MISSING: "Check the address of the remote.",
     RemoteFault.OTHER: "",
 }
+_WORKFLOWS = "It changes GitHub's workflows: give the token that right (workflow, Workflows: write), or keep them out."
 
 
 def classify(text: str) -> RemoteFault:
@@ -118,7 +133,7 @@ def classify(text: str) -> RemoteFault:
 
 
 def remote_error(action: str, remote: Remote, text: str) -> RemoteError:
-    """The error for git's words ``text``; neither token nor password of the address is in it."""
+    """The error for git's words ``text`` (of ``talk``, so without a token); no password of the address is in it."""
     kind = classify(text)
     telling = [
         row
@@ -126,29 +141,45 @@ def remote_error(action: str, remote: Remote, text: str) -> RemoteError:
         if row.strip()
         and not row.startswith(("hint:", "warning:", "To ", "Done", "Please make sure", "and the repository"))
     ]
-    gist = line(_hide(" / ".join(telling[-4:]), remote)) or "no reason given"
-    return RemoteError(gist, where=f"{action} {display_url(remote.url)}", mend=_MENDS[kind], kind=kind)
-
-
-def _hide(text: str, remote: Remote) -> str:
-    if remote.token:
-        text = text.replace(remote.token, "…")
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+    gist = line(re.sub(r"(?<=://)[^/@\s]+@", "", " / ".join(telling[-4:]))) or "no reason given"
+    mend = _WORKFLOWS if kind is RemoteFault.REFUSED and "workflow" in text else _MENDS[kind]
+    return RemoteError(gist, where=f"{action} {display_url(remote.url)}", mend=mend, kind=kind)
 
 
 async def talk(
     git: Git, git_dir: Path, remote: Remote, *args: str, timeout_s: float = 600, config: Sequence[str] = ()
 ) -> Output:
-    """Run ``git ARGS`` against ``remote`` without checking its exit code. Raises RemoteError when it takes too long."""
+    """Run ``git ARGS`` against ``remote`` without checking its exit code. Raises RemoteError when it takes too long.
+
+    What git says holds no token. One that the remote does not take is asked for anew, once.
+    """
     require_url(remote.url)
     await git.prepare()
+    token = await remote.tokens.token() if remote.tokens and _HTTP_HOST.match(remote.url) else ""
+    output = await _talk_with(token, git, git_dir, remote, args, timeout_s, config)
+    denied = output.code != 0 and classify(output.complaint) is RemoteFault.AUTH
+    if denied and token and remote.tokens and await remote.tokens.refused(token):
+        token = await remote.tokens.token()
+        output = await _talk_with(token, git, git_dir, remote, args, timeout_s, config)
+    return output
+
+
+async def _talk_with(
+    token: str,
+    git: Git,
+    git_dir: Path,
+    remote: Remote,
+    args: Sequence[str],
+    timeout_s: float,
+    config: Sequence[str],
+) -> Output:
     settings = [*_HTTP, *config]
-    async with _token(git, remote) as (fds, extra):
-        if remote.token:
+    async with _asked(git, remote, token) as (fds, extra):
+        if token:
             settings.append("credential.helper=")  # or a helper would store the token
         env = {**_environment(git, remote), **extra}
         try:
-            return await git.run(
+            output = await git.run(
                 *args, git_dir=git_dir, env=env, check=False, timeout_s=timeout_s, config=settings, hold=fds
             )
         except GitTimeoutError:
@@ -158,6 +189,12 @@ async def talk(
                 mend=_MENDS[RemoteFault.NETWORK],
                 kind=RemoteFault.NETWORK,
             ) from None
+    return output if not token else _without(output, token.encode())
+
+
+def _without(output: Output, token: bytes) -> Output:
+    """``output``, should a remote have echoed the token."""
+    return replace(output, stdout=output.stdout.replace(token, b"***"), stderr=output.stderr.replace(token, b"***"))
 
 
 async def ls_remote(git: Git, git_dir: Path, remote: Remote, *refs: str, timeout_s: float = 60) -> dict[str, str]:
@@ -205,20 +242,20 @@ def _quoted(value: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _token(git: Git, remote: Remote) -> AsyncIterator[tuple[tuple[int, ...], Mapping[str, str]]]:
+async def _asked(git: Git, remote: Remote, token: str) -> AsyncIterator[tuple[tuple[int, ...], Mapping[str, str]]]:
     """The descriptor that holds the token, and the environment that tells git how to ask for it."""
-    match = re.match(r"https?://(?:[^/@]*@)?([^/]+)", remote.url)
-    if not remote.token or match is None:  # ssh and paths have no use for a token
+    match = _HTTP_HOST.match(remote.url)
+    if not token or match is None:  # ssh and paths have no use for a token
         yield (), {}
         return
-    if not remote.token.isascii() or not remote.token.isprintable() or len(remote.token) > 8000:
+    if not token.isascii() or not token.isprintable() or len(token) > 8000:
         raise RemoteError("the token has characters that no token has", mend="Set it again.", kind=RemoteFault.AUTH)
     script = git.home / "askpass"
     if not script.exists():
         write_atomically(script, _ASKPASS.encode(), mode=0o700)
     reader, writer = os.pipe()
     try:
-        os.write(writer, f"{remote.token}\n".encode() * 4)  # git may ask more than once
+        os.write(writer, f"{token}\n".encode() * 4)  # git may ask more than once
         os.close(writer)
         yield (reader,), {"GIT_ASKPASS": str(script), "AUTO_DEV_GIT_HOST": match[1], "AUTO_DEV_GIT_FD": str(reader)}
     finally:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -24,6 +25,7 @@ from auto_dev.errors import ExitCode
 from auto_dev.place import DATABASE_URL, project_id_of
 from auto_dev.store import backlog
 from auto_dev.store.events import QUERIES
+from tests.github_support import CheckedTransport
 
 AGENT = """#!/bin/sh
 echo "$AUTO_DEV_STORY" >> "$0.calls"
@@ -152,3 +154,12 @@ def project(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) 
         return made
 
     return make
+
+
+@pytest.fixture
+async def to_github() -> AsyncIterator[CheckedTransport]:
+    """The way to a GitHub on this machine. What does not fit its description fails the test, caught or not."""
+    checked = CheckedTransport(httpx.AsyncHTTPTransport())
+    yield checked
+    await checked.aclose()
+    assert checked.broken == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,40 +18,21 @@ from hypothesis import strategies as st
 from auto_dev.errors import ForgeError
 from auto_dev.forge.base import DraftSpec, ForgeUnavailableError
 from auto_dev.forge.body import marker
+from auto_dev.forge.credentials import StaticToken
 from auto_dev.forge.github import GitHubForge
 from auto_dev.forge.github_client import MAX_ANSWER, Patience
 from auto_dev.forge.standin import StandIn
 from auto_dev.model import PullState
+from tests.github_support import TOKEN, CheckedTransport, InProcess, github
 
 pytestmark = pytest.mark.integration
 
-NOW = datetime(2026, 2, 9, 12, 0, 0, tzinfo=UTC)
 SPEC = DraftSpec("auto-dev/A-1", "main", "A-1: title", f"words\n\n{marker('A-1', 'r1')}\n", ("auto-dev",))
 OLDER = DraftSpec("auto-dev/A-1", "dev", "A-1: older", f"older\n\n{marker('A-1', 'r0')}\n")
-
-_PATH = Path(__file__).parents[1] / "data" / "github" / "checked.py"
-_spec = importlib.util.spec_from_file_location("github_checked_for_faults", _PATH)
-assert _spec is not None
-assert _spec.loader is not None
-CHECKED = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(CHECKED)
 
 
 class KilledError(BaseException):
     """The process is gone; nothing catches it."""
-
-
-class InProcess(httpx.AsyncBaseTransport):
-    """The stand-in without a socket."""
-
-    def __init__(self, standin: StandIn) -> None:
-        self._standin = standin
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        target = request.url.raw_path.decode()
-        raw = await request.aread()
-        status, value = self._standin.answer(request.method, target, request.headers["authorization"], raw)
-        return httpx.Response(status, json=value)
 
 
 Deliver = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -119,23 +99,13 @@ class Faulty(httpx.AsyncBaseTransport):
 
 
 def adapter(transport: httpx.AsyncBaseTransport, url: str = "https://forge.example", **patience: Any) -> GitHubForge:
-    async def sleep(_seconds: float) -> None:
-        await asyncio.sleep(0)
-
-    return GitHubForge(
-        *("owner/name", "token", url),
-        transport=transport,
-        clock=lambda: NOW,
-        sleep=sleep,
-        jitter=lambda: 0.0,
-        patience=Patience(**patience),
-    )
+    return github(url, transport, jitter=0.0, **patience)
 
 
 def stand_in(folder: Path) -> tuple[StandIn, httpx.AsyncBaseTransport]:
-    standin = StandIn(folder / "forge.json", repository="owner/name", token="token")
+    standin = StandIn(folder / "forge.json", repository="owner/name", token=TOKEN)
     standin.state.url = "http://127.0.0.1:1"
-    return standin, CHECKED.CheckedTransport(InProcess(standin))
+    return standin, CheckedTransport(InProcess(standin))
 
 
 def assert_one_draft(standin: StandIn) -> None:
@@ -227,7 +197,7 @@ async def test_a_refusal_is_not_repeated(status: int) -> None:
         return httpx.Response(status, json={"message": "no"})
 
     with pytest.raises(ForgeError):
-        await adapter(CHECKED.CheckedTransport(httpx.MockTransport(answer), answers=False)).ensure_draft(SPEC)
+        await adapter(CheckedTransport(httpx.MockTransport(answer), answers=False)).ensure_draft(SPEC)
     assert asked == ["GET", "POST"]
 
 
@@ -243,9 +213,9 @@ async def test_pauses_grow_and_stay_bounded() -> None:
     patience = Patience(attempts=8, first_pause_s=1, max_pause_s=10)
     forge = GitHubForge(
         "owner/name",
-        "token",
+        StaticToken("token"),
         transport=httpx.MockTransport(answer),
-        clock=lambda: NOW,
+        clock=lambda: datetime(2026, 2, 9, 12, tzinfo=UTC),
         sleep=sleep,
         jitter=lambda: 1.0,
         patience=patience,

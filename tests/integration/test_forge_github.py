@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,41 +14,19 @@ import pytest
 
 from auto_dev.config import ForgeConfig
 from auto_dev.errors import ForgeError
-from auto_dev.forge import make_forge
+from auto_dev.forge import make_credentials, make_forge
 from auto_dev.forge.base import DraftSpec, ForgeUnavailableError
 from auto_dev.forge.body import marker
+from auto_dev.forge.credentials import StaticToken
 from auto_dev.forge.github import GitHubForge
-from auto_dev.forge.github_client import Patience
 from auto_dev.forge.standin import StandIn
 from auto_dev.model import PullState
+from tests.github_support import NOW, TOKEN, CheckedTransport, Slept, github
 
 pytestmark = pytest.mark.integration
 
-TOKEN = "ghp_canary0123456789"
-NOW = datetime(2026, 2, 9, 12, 0, 0, tzinfo=UTC)
 SPEC = DraftSpec("auto-dev/A-1", "main", "A-1: title", f"words\n\n{marker('A-1', 'r1')}\n", ("auto-dev",))
 Answer = Callable[[httpx.Request], httpx.Response]
-
-
-def _load(name: str) -> Any:
-    """A helper beside the test data: the test folders are no packages."""
-    path = Path(__file__).parents[1] / "data" / "github" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"github_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-CHECKED = _load("checked")
-
-
-class Slept(list[float]):
-    """The pauses that were asked for; none is taken."""
-
-    async def __call__(self, seconds: float) -> None:
-        self.append(seconds)
 
 
 @pytest.fixture
@@ -59,34 +36,16 @@ def standin(tmp_path: Path) -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def transport() -> Any:
-    return CHECKED.CheckedTransport(httpx.AsyncHTTPTransport())
-
-
-@pytest.fixture
-async def forge(standin: StandIn, transport: Any) -> AsyncIterator[GitHubForge]:
-    adapter = github(standin.url, transport)
+async def forge(standin: StandIn, to_github: CheckedTransport) -> AsyncIterator[GitHubForge]:
+    adapter = github(standin.url, to_github)
     yield adapter
     await adapter.close()
 
 
-def github(url: str, transport: httpx.AsyncBaseTransport, slept: Slept | None = None, **patience: Any) -> GitHubForge:
-    return GitHubForge(
-        "owner/name",
-        TOKEN,
-        url,
-        transport=transport,
-        clock=lambda: NOW,
-        sleep=slept if slept is not None else Slept(),
-        jitter=lambda: 1.0,
-        patience=Patience(**patience),
-    )
-
-
 def answering(answer: Answer, slept: Slept | None = None, **patience: Any) -> GitHubForge:
     """An adapter whose requests are checked and then answered by ``answer``."""
-    checked = CHECKED.CheckedTransport(httpx.MockTransport(answer), prefix="/api/v3", answers=False)
-    return github("https://ghe.example/api/v3", checked, slept, **patience)
+    checked = CheckedTransport(httpx.MockTransport(answer), prefix="/api/v3", answers=False)
+    return github("https://ghe.example/api/v3", checked, slept=slept, **patience)
 
 
 async def test_a_draft_is_made_once_with_its_label(standin: StandIn, forge: GitHubForge) -> None:
@@ -180,21 +139,22 @@ async def test_a_body_that_is_too_long_is_cut(standin: StandIn, forge: GitHubFor
     assert not [each for each in standin.changes() if each["method"] == "PATCH"]
 
 
-async def test_refusals_are_one_clear_line(standin: StandIn, transport: Any) -> None:
+async def test_refusals_are_one_clear_line(standin: StandIn, to_github: CheckedTransport) -> None:
     for repository, token, text in (
         ("owner/name", "wrong", "owner/name: GitHub does not accept the token (Bad credentials). Set GITHUB_TOKEN"),
         ("owner/else", TOKEN, "owner/else: the token cannot see owner/else"),
     ):
-        adapter = GitHubForge(repository, token, standin.url, transport=transport, clock=lambda: NOW)
+        adapter = GitHubForge(repository, StaticToken(token), standin.url, transport=to_github, clock=lambda: NOW)
         with pytest.raises(ForgeError) as caught:
             await adapter.ensure_draft(SPEC)
         assert str(caught.value).startswith(text)
         assert "\n" not in str(caught.value)
 
 
-async def test_the_checks_on_requests_and_answers_can_fail(standin: StandIn, transport: Any) -> None:
+async def test_the_checks_on_requests_and_answers_can_fail(standin: StandIn) -> None:
     """The description would catch a request or an answer of another shape."""
-    async with httpx.AsyncClient(transport=transport, headers={"authorization": f"Bearer {TOKEN}"}) as client:
+    checked = CheckedTransport(httpx.AsyncHTTPTransport())
+    async with httpx.AsyncClient(transport=checked, headers={"authorization": f"Bearer {TOKEN}"}) as client:
         url = f"{standin.url}/repos/owner/name/pulls"
         with pytest.raises(Exception, match="Request body validation error"):
             await client.post(url, json={"title": "t", "head": "h", "draft": True})
@@ -202,7 +162,8 @@ async def test_the_checks_on_requests_and_answers_can_fail(standin: StandIn, tra
             await client.get(url, params={"state": "merged"})
         with pytest.raises(Exception, match="Path not found"):
             await client.put(f"{url}/1/merge", json={})
-    broken = CHECKED.CheckedTransport(httpx.MockTransport(lambda _: httpx.Response(200, json=[{"number": 1}])))
+    assert len(checked.broken) == 3
+    broken = CheckedTransport(httpx.MockTransport(lambda _: httpx.Response(200, json=[{"number": 1}])))
     async with httpx.AsyncClient(transport=broken) as client:
         with pytest.raises(Exception, match="Invalid"):
             await client.get(url)
@@ -374,38 +335,46 @@ async def test_a_limit_that_never_ends_is_given_up_with_growing_pauses() -> None
     assert slept == [5.0, 10.0, 20.0]
 
 
-async def test_a_limited_create_is_repeated_since_it_changed_nothing(standin: StandIn, transport: Any) -> None:
+async def test_a_limited_create_is_repeated_since_it_changed_nothing(
+    standin: StandIn, to_github: CheckedTransport
+) -> None:
     limited = [httpx.Response(403, headers={"retry-after": "3"}, json={"message": "secondary rate limit"})]
 
     class Limit(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if request.method == "POST" and limited:
                 return limited.pop()
-            response: httpx.Response = await transport.handle_async_request(request)
+            response: httpx.Response = await to_github.handle_async_request(request)
             return response
 
     slept = Slept()
-    assert (await github(standin.url, Limit(), slept).ensure_draft(SPEC)).number == 1
+    assert (await github(standin.url, Limit(), slept=slept).ensure_draft(SPEC)).number == 1
     assert slept == [3.0]
     assert len(standin.pulls()) == 1
 
 
-async def test_nonsense_is_refused_before_anything_is_sent(forge: GitHubForge, transport: Any) -> None:
+async def test_nonsense_is_refused_before_anything_is_sent(forge: GitHubForge, to_github: CheckedTransport) -> None:
     for branch, base in (("", "main"), ("x", ""), ("main", "main"), ("fork:x", "main")):
         with pytest.raises(ForgeError, match="needs two branches"):
             await forge.ensure_draft(DraftSpec(branch, base, "t", "b"))
     for number in (0, -1):
         with pytest.raises(ForgeError, match="no pull request"):
             await forge.get(number)
-    assert transport.seen == []
+    assert to_github.seen == []
 
 
-async def test_the_configuration_chooses_the_forge(standin: StandIn, tmp_path: Path, transport: Any) -> None:
+async def test_the_configuration_chooses_the_forge(
+    standin: StandIn, tmp_path: Path, to_github: CheckedTransport
+) -> None:
     config = ForgeConfig(kind="github", repository="owner/name", api_url=standin.url)
-    adapter = make_forge(config, f" {TOKEN}\n", tmp_path, transport)
+    credentials = make_credentials(config, lambda _: f" {TOKEN}\n", clock=lambda: NOW)
+    adapter = make_forge(config, credentials, tmp_path, to_github)
     assert (adapter.name, (await adapter.ensure_draft(SPEC)).number) == ("github", 1)
     await adapter.close()
     for token in (None, "", " \n"):
         with pytest.raises(ForgeError, match=r"GITHUB_TOKEN: no GitHub token\. Set GITHUB_TOKEN"):
-            make_forge(config, token, tmp_path)
+            make_credentials(config, lambda _, token=token: token, clock=lambda: NOW)  # type: ignore[misc]
+    with pytest.raises(ForgeError, match="no credentials"):
+        make_forge(config, None, tmp_path)
+    assert make_credentials(ForgeConfig(), lambda _: TOKEN, clock=lambda: NOW) is None
     assert make_forge(ForgeConfig(), None, tmp_path).name == "none"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from auto_dev.errors import ForgeError
@@ -18,38 +15,9 @@ from auto_dev.forge.body import marker
 from auto_dev.forge.github import GitHubForge
 from auto_dev.forge.standin import StandIn
 from auto_dev.model import PullState
+from tests.github_support import TOKEN, CheckedTransport, Clock, github
 
 pytestmark = pytest.mark.integration
-
-TOKEN = "ghp_canary0123456789"
-START = datetime(2026, 2, 9, 12, 0, 0, tzinfo=UTC)
-
-
-def _load(name: str) -> Any:
-    """A helper beside the test data: the test folders are no packages."""
-    path = Path(__file__).parents[1] / "data" / "github" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"github_{name}_for_news", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-CHECKED = _load("checked")
-
-
-class Clock:
-    """A time that only moves when told."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def tick(self, seconds: float = 60) -> None:
-        self.now += timedelta(seconds=seconds)
 
 
 @pytest.fixture
@@ -64,15 +32,8 @@ def standin(tmp_path: Path, clock: Clock) -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def transport() -> Any:
-    return CHECKED.CheckedTransport(httpx.AsyncHTTPTransport())
-
-
-@pytest.fixture
-async def forge(standin: StandIn, transport: Any, clock: Clock) -> AsyncIterator[GitHubForge]:
-    async def sleep(_seconds: float) -> None: ...
-
-    adapter = GitHubForge("owner/name", TOKEN, standin.url, transport=transport, clock=clock, sleep=sleep)
+async def forge(standin: StandIn, to_github: CheckedTransport, clock: Clock) -> AsyncIterator[GitHubForge]:
+    adapter = github(standin.url, to_github, clock=clock)
     yield adapter
     await adapter.close()
 

@@ -431,6 +431,22 @@ async def test_a_host_that_does_not_answer_may_be_tried_again(story: Story) -> N
 TOKEN = "ghs_" + "s3cr3t" * 5
 
 
+class Fixed:
+    """One token, and ``more`` that come after a refusal."""
+
+    def __init__(self, token: str, *more: str) -> None:
+        self._tokens = [token, *more]
+
+    async def token(self) -> str:
+        return self._tokens[0]
+
+    async def refused(self, token: str) -> bool:
+        if token == self._tokens[0] and len(self._tokens) > 1:
+            self._tokens.pop(0)
+            return True
+        return False
+
+
 class _Handler(BaseHTTPRequestHandler):
     project: Path
     seen: list[str]
@@ -520,21 +536,34 @@ async def test_a_token_pushes_over_http_and_is_written_nowhere(
     (home / ".gitconfig").write_text(f"[credential]\n\thelper = store --file={tmp_path}/stored\n")
     environ = {"PATH": os.environ["PATH"], "HOME": str(home)}
     mirror = Mirror(place.state, story.mirror.repository, Git(place.state / "git", environ))
-    result = await push(mirror, "auto-dev/A", story.head, Remote(http[0], token=TOKEN))
+    result = await push(mirror, "auto-dev/A", story.head, Remote(http[0], tokens=Fixed(TOKEN)))
     assert result.pushed
     assert place.there("rev-parse", "auto-dev/A") == story.head
     found = [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
     assert found == []
-    assert TOKEN not in repr(Remote(http[0], token=TOKEN))
+    assert TOKEN not in repr(Remote(http[0], tokens=Fixed(TOKEN)))
 
 
 async def test_a_wrong_token_is_an_error_about_access_without_the_token(
     story: Story, http: tuple[str, list[str]]
 ) -> None:
     with pytest.raises(RemoteError) as error:
-        await push(story.mirror, "auto-dev/A", story.head, Remote(http[0], token="wrong-token-123"))
+        await push(story.mirror, "auto-dev/A", story.head, Remote(http[0], tokens=Fixed("wrong-token-123")))
     assert error.value.kind is RemoteFault.AUTH
     assert "wrong-token-123" not in str(error.value)
+
+
+async def test_a_token_that_has_run_out_is_replaced_once(
+    place: Place, story: Story, http: tuple[str, list[str]]
+) -> None:
+    tokens = Fixed("ghs_" + "old" * 8, TOKEN)
+    await push(story.mirror, "auto-dev/A", story.head, Remote(http[0], tokens=tokens))
+    assert place.there("rev-parse", "auto-dev/A") == story.head
+    with pytest.raises(RemoteError) as error:
+        await push(
+            story.mirror, "auto-dev/A", story.head, Remote(http[0], tokens=Fixed("bad-1-bad", "bad-2-bad", TOKEN))
+        )
+    assert error.value.kind is RemoteFault.AUTH
 
 
 async def test_without_a_token_nobody_is_asked(story: Story, http: tuple[str, list[str]]) -> None:
@@ -546,5 +575,5 @@ async def test_without_a_token_nobody_is_asked(story: Story, http: tuple[str, li
 async def test_a_token_does_not_follow_a_redirect_to_another_host(place: Place, story: Story) -> None:
     with serving(place.origin.parent) as (thief, seen), serving(place.origin.parent, elsewhere=thief) as (url, _):
         with pytest.raises(RemoteError):
-            await push(story.mirror, "auto-dev/A", story.head, Remote(f"{url}/x.git", token=TOKEN))
+            await push(story.mirror, "auto-dev/A", story.head, Remote(f"{url}/x.git", tokens=Fixed(TOKEN)))
         assert all(not given for given in seen)

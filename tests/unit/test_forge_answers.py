@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from auto_dev.errors import ForgeError
 from auto_dev.forge.base import DraftSpec
 from auto_dev.forge.body import marker
+from auto_dev.forge.credentials import StaticToken
 from auto_dev.forge.github import GitHubForge, choose, differences
 from auto_dev.forge.github_answers import PullAnswer, explain, limit_wait, messages
 from auto_dev.model import PullState
@@ -188,11 +189,11 @@ def test_only_what_differs_is_changed_and_never_the_state(changes: dict[str, Any
 )
 def test_a_token_is_not_sent_to_an_address_that_is_not_safe(url: str) -> None:
     with pytest.raises(ForgeError, match="a token may be sent to"):
-        GitHubForge("o/r", "secret-token", url, clock=lambda: NOW)
+        GitHubForge("o/r", StaticToken("secret-token"), url, clock=lambda: NOW)
 
 
 @pytest.mark.parametrize("token", ["with space", "new\nline", "t\u00f6ken"])
 def test_a_token_that_cannot_be_one_is_refused_without_repeating_it(token: str) -> None:
     with pytest.raises(ForgeError, match="no token has") as caught:
-        GitHubForge("o/r", token, clock=lambda: NOW)
+        StaticToken(token)
     assert token not in str(caught.value)
