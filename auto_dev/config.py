@@ -150,6 +150,10 @@ class ScopeGate(_Section):
     max_file_changes: Annotated[int, Field(ge=1)] = 50
 
 
+class SecretsGate(_Section):
+    allow: list[str] = []  # files (globs) and fingerprints of credentials that may leave
+
+
 class ConfidenceGate(_Section):
     minimum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.8
 
@@ -173,6 +177,7 @@ class GatesConfig(_Section):
     tampering: TamperingGate = TamperingGate()
     proof: ProofGate = ProofGate()
     flaky: FlakyConfig = FlakyConfig()
+    secrets: SecretsGate = SecretsGate()
     confidence: ConfidenceGate = ConfidenceGate()
     advisory: list[str] = []  # gates that report but never stop a run
     custom: list[str] = []  # "my_package:MyGate"

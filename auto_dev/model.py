@@ -6,6 +6,7 @@ Money is an ``int`` of micro-dollars everywhere (suffix ``_microusd``); times ar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -113,6 +114,25 @@ class PullState(StrEnum):
     MERGED = "merged"
     CLOSED = "closed"
     LOCAL = "local"  # no forge: a branch, a patch series and the body as a file
+
+
+@dataclass(frozen=True, slots=True)
+class NewBlob:
+    """The content of a file that no known commit holds. ``sha`` names it in git, ``size`` is in bytes."""
+
+    path: str
+    sha: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewCommit:
+    """A commit that would leave with a push, and the contents that it brings. ``author``: name and address."""
+
+    sha: str
+    author: str
+    message: str
+    blobs: tuple[NewBlob, ...] = ()
 
 
 def microusd(dollars: float | str) -> int:

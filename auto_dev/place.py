@@ -12,6 +12,8 @@ from auto_dev.config import Config
 
 DATABASE_URL = "AUTO_DEV_DATABASE_URL"  # the environment variable that names a server of the user's own
 
+CACHE = "AUTO_DEV_CACHE"  # the environment variable that names another folder for caches
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectPlace:
@@ -55,6 +57,13 @@ def project_id_of(config: Config, root: Path) -> str:
         return config.project.id
     name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in root.name).strip("-._")
     return f"{(name or 'project')[:50]}-{_digest(root)}"
+
+
+def cache_folder(home: Path, environment: Mapping[str, str] | None = None) -> Path:
+    """Where what can be made again lies: ``$AUTO_DEV_CACHE``, else in the state folder; never in the user's cache."""
+    env = os.environ if environment is None else environment
+    given = env.get(CACHE)
+    return Path(given).expanduser().absolute() if given else home / "cache"
 
 
 def database_folder(home: Path) -> Path:

@@ -29,6 +29,7 @@ KEYS_OF = ("ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "GITHUB_", "GH_", "SLA
 SETTINGS_OF = ("AUTO_DEV_", "GIT_", "XDG_")
 PROXIES = ("_PROXY", "_proxy")
 Eventually = Callable[..., Awaitable[Any]]
+CACHE = Path(tempfile.gettempdir()) / f"auto-dev-test-cache-{os.getuid()}"
 XDG = {"CONFIG": ".config", "CACHE": ".cache", "STATE": ".local/state", "DATA": ".local/share"}
 
 
@@ -56,6 +57,8 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     ):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / folder))
     monkeypatch.setenv("AUTO_DEV_PG_LINGER", "0.3")
+    # The rules of the search for credentials take seconds to compile; each test has a state folder of its own.
+    monkeypatch.setenv("AUTO_DEV_CACHE", str(CACHE))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(git_config))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("GIT_TERMINAL_PROMPT", "0")

@@ -27,10 +27,11 @@ from auto_dev.daemon.service import Daemon
 from auto_dev.daemon.settings import Settings
 from auto_dev.errors import ForgeError
 from auto_dev.forge import make_credentials, make_forge
+from auto_dev.gates.credentials.scanner import Credentials
 from auto_dev.nodes.context import RepositoryFacts, Services
 from auto_dev.notify.outbox import Deliverer
 from auto_dev.notify.registry import make_channels
-from auto_dev.place import DATABASE_URL, database_folder
+from auto_dev.place import DATABASE_URL, cache_folder, database_folder
 from auto_dev.processes import boot_id
 from auto_dev.sandbox.base import Sandbox, SandboxError, Unconfined
 from auto_dev.sandbox.probe import Problem, find
@@ -126,6 +127,7 @@ async def daemon(settings: Settings, daemon_id: str) -> AsyncIterator[Daemon]:
                 place.worktrees,
                 agent_git=boxed_git(sandbox, mirror.git, place.state / "boxes") if sandbox.confines else None,
             ),
+            credentials=Credentials(cache_folder(settings.state_home) / "credential-rules"),
             ledger=Ledger(db.pool, settings.project_id, now),
             gateway=gateway,
             sandbox=sandbox,

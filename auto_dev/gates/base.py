@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from auto_dev.config import CommandGate, Config
+from auto_dev.errors import AutoDevError
 from auto_dev.model import Route, Verdict
 from auto_dev.report import Report
 from auto_dev.stories.model import Story
@@ -84,6 +85,64 @@ class Trials(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Leak:
+    """A credential that would leave. ``value`` is never shown: not in evidence, not in a log, not in a repr.
+
+    ``file`` is "" for one in a commit's message. ``at_head``: the head's files hold it, not the history alone.
+    ``fingerprint`` stays the same wherever the value stands.
+    """
+
+    kind: str
+    value: str = field(repr=False)
+    file: str
+    line: int
+    commit: str
+    at_head: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Both sides of one conflict in ``file``, with git's markers; ``line`` is where it begins in the merged file."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """A merge with another branch that conflicts in ``files``. ``story``: whose branch it is, "" for the run's base.
+
+    The rest says how the two stories stand to each other: ``priority`` (1 first), ``created_at`` as its file states it,
+    ``size`` in changed lines, ``pull``: the state of its pull request, "" while it is worked on.
+    """
+
+    branch: str
+    files: tuple[str, ...]
+    hunks: tuple[Hunk, ...] = ()
+    sha: str = ""
+    story: str = ""
+    title: str = ""
+    priority: int = 3
+    created_at: str = ""
+    size: int = 0
+    pull: str = ""
+
+
+async def _no_leaks() -> Sequence[Leak]:
+    raise AutoDevError("the run's commits were not handed in", where="GateContext.leaks")
+
+
+async def _no_clashes() -> Sequence[Clash]:
+    raise AutoDevError("the other branches were not handed in", where="GateContext.clashes")
+
+
+async def _no_paths(rev: str) -> Sequence[str]:
+    raise AutoDevError(f"the paths of {rev} were not handed in", where="GateContext.paths")
+
+
+@dataclass(frozen=True, slots=True)
 class GateContext:
     """All that a gate may look at. ``read(rev, path)`` gives a file's bytes at a commit, or None.
 
@@ -91,6 +150,9 @@ class GateContext:
     same outcome. Of the head it sees the owner's protected tests, not what the agent made of them. ``baseline`` holds
     the outcome of each configured command on the base commit, by name. ``earlier``: what gates said in former rounds;
     ``attempts_left``: how often the work may still be sent back; ``trials``: None where commands can run only once.
+    ``paths(rev)`` lists the files of a commit; ``leaks()`` are the credentials that the commits from base to head
+    bring, ``clashes()`` the branches with which a merge of the head conflicts; ``accepted`` the fingerprints of findings
+    that a person has accepted in this run (see ``engine.rule``).
     """
 
     story: Story
@@ -108,6 +170,10 @@ class GateContext:
     earlier: tuple[Earlier, ...] = ()
     attempts_left: int = 0
     trials: Trials | None = None
+    paths: Callable[[str], Awaitable[Sequence[str]]] = _no_paths
+    leaks: Callable[[], Awaitable[Sequence[Leak]]] = _no_leaks
+    clashes: Callable[[], Awaitable[Sequence[Clash]]] = _no_clashes
+    accepted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,7 +15,8 @@ from auto_dev.text import clean, line
 
 GATE_TIMEOUT_S: Final = 900.0  # for gates that run no command; commands have their own limit
 _FINDINGS: Final = 16_000  # characters that go back to the agent
-_FIRST: Final = ("empty", "scope", "tampering")  # an ask of one of these makes running commands pointless
+# An ask of one of these makes running commands pointless.
+_FIRST: Final = ("secrets", "empty", "scope", "tampering", "critical")
 
 _FITTING: Final[dict[Verdict, frozenset[Route]]] = {
     Verdict.PASS: frozenset({Route.PROCEED}),
@@ -58,18 +59,27 @@ class Settled:
     turn: str = ""
 
 
-def rule(gate: str, judgement: object, *, advisory: bool = False, waived: str = "", duration_ms: int = 0) -> Ruled:
+def rule(
+    gate: str,
+    judgement: object,
+    *,
+    advisory: bool = False,
+    waived: str = "",
+    accepted: frozenset[str] = frozenset(),
+    duration_ms: int = 0,
+) -> Ruled:
     """``judgement`` checked, its evidence bounded, advisory and waiver applied.
 
     What is no judgement, or one whose verdict and route contradict each other, becomes a failure that asks. ``waived``
-    is the digest of the failure that a person accepted: it covers that failure and no other.
+    is the digest of the failure that a person accepted: it covers that failure and no other. ``accepted`` are the
+    fingerprints of single findings that a person accepted in this run: a judgement of nothing else is waived, too.
     """
     try:
         sound = _checked(judgement)
     except Exception as error:  # noqa: BLE001 (a gate may be anybody's code: whatever it does wrong must ask)
         sound = _broken(gate, error)
     if sound.verdict is Verdict.FAIL or sound.route is not Route.PROCEED:
-        if waived and waived == digest(gate, sound):
+        if (waived and waived == digest(gate, sound)) or _accepted(sound, accepted):
             sound = replace(sound, verdict=Verdict.WAIVED, route=Route.PROCEED)
         elif advisory:
             sound = replace(sound, route=Route.PROCEED)
@@ -84,6 +94,7 @@ async def run_gates(
     waived: Mapping[str, str] | None = None,
     heard: Callable[[Ruled], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
+    redact: Callable[[Judgement], Awaitable[Judgement]] | None = None,
 ) -> list[Ruled]:
     """Judge with all ``gates``, the cheap ones first; the rulings come in the order of ``gates``.
 
@@ -91,6 +102,7 @@ async def run_gates(
     nothing, left its scope or touched tests. ``waived``: gate → digest of the failure that a person accepted.
     ``heard`` is told each ruling when it is made. ``clock``: seconds. A gate's exception becomes a failure that asks;
     only cancellation goes through.
+    ``redact`` takes credentials out of what a gate says, before anything is made of it.
     """
     accepted = waived or {}
     ruled: dict[int, Ruled] = {}
@@ -103,11 +115,14 @@ async def run_gates(
         name = gate.name
         began = clock()
         judgement = await _judge(gate, context, None if expensive else GATE_TIMEOUT_S)
+        if redact is not None and isinstance(judgement, Judgement):
+            judgement = await redact(judgement)
         ruled[index] = rule(
             name,
             judgement,
             advisory=name in context.policy.gates.advisory,
             waived=accepted.get(name, ""),
+            accepted=context.accepted,
             duration_ms=int((clock() - began) * 1000),
         )
         heard(ruled[index])
@@ -158,6 +173,12 @@ async def _judge(gate: Gate, context: GateContext, timeout_s: float | None) -> o
             return await gate.judge(context)
     except Exception as error:  # noqa: BLE001 (custom gates are anybody's code; their failure is evidence, not a crash)
         return _broken(gate.name, error)
+
+
+def _accepted(judgement: Judgement, accepted: frozenset[str]) -> bool:
+    """Whether a person has accepted every finding of ``judgement``; an entry marked ``note`` is none."""
+    findings = [item for item in judgement.evidence if not item.get("note")]
+    return bool(findings) and all(item.get("fingerprint") in accepted for item in findings)
 
 
 def _checked(judgement: object) -> Judgement:

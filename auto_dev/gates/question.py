@@ -41,7 +41,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A decision to be asked. ``kind``: agent | blocked | empty | baseline | scope | confidence | gate."""
+    """A decision to be asked. ``kind``: agent, blocked, gate, or the name of a gate that has its own words."""
 
     kind: str
     question: str
@@ -81,10 +81,14 @@ _HOW: Final = {
     "empty": "Try again, or is there nothing to do?",
     "baseline": "Start nevertheless?",
     "scope": "May it do that?",
+    "secrets": "It has not left this machine. Try again without it, or may it leave?",
+    "critical": "May it do that?",
+    "plan": "May it do that?",
+    "integration": "Which story goes first?",
     "confidence": "Accept the work as it is?",
     "gate": "How shall it go on?",
 }
-_LEAD: Final = ("decisions", "baseline", "empty", "scope", "tampering")
+_LEAD: Final = ("decisions", "baseline", "secrets", "empty", "critical", "plan", "scope", "tampering")
 
 
 def _lead(stopped: Sequence[Ruled]) -> Ruled:
@@ -100,7 +104,7 @@ def _lead(stopped: Sequence[Ruled]) -> Ruled:
 def _kind(lead: Ruled) -> str:
     if lead.gate == "decisions":
         return "agent" if _wish(lead) is not None else "blocked"
-    return lead.gate if lead.gate in ("baseline", "empty", "scope", "confidence") else "gate"
+    return lead.gate if lead.gate in _HOW else "gate"
 
 
 def _wish(lead: Ruled) -> Mapping[str, Any] | None:

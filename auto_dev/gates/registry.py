@@ -15,9 +15,11 @@ from auto_dev.gates.confidence import ConfidenceGate
 from auto_dev.gates.decisions import DecisionsGate
 from auto_dev.gates.empty import EmptyGate
 from auto_dev.gates.scope import ScopeGate
+from auto_dev.gates.secrets import SecretsGate
 from auto_dev.gates.tampering import TamperingGate
 
 GATES: Final[dict[str, Callable[[Config], Sequence[Gate]]]] = {
+    "secrets": lambda _: [SecretsGate()],
     "empty": lambda _: [EmptyGate()],
     "scope": lambda _: [ScopeGate()],
     "tampering": lambda _: [TamperingGate()],

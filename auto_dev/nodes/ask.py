@@ -18,7 +18,9 @@ from auto_dev.store.events import QUERIES, Connection, emit, wake
 from auto_dev.stories import bullets, criteria
 
 # Where an answer sends the run, by the node that asked.
-RETRY_AT: Final[Mapping[str, str]] = {"verify": "implement", "repair": "implement", "review": "implement"}
+RETRY_AT: Final[Mapping[str, str]] = {
+    "verify": "implement", "repair": "implement", "review": "implement", "publish": "implement",
+}  # fmt: skip
 AFTER: Final[Mapping[str, str]] = {
     "prepare": "baseline", "baseline": "estimate", "estimate": "plan", "plan": "implement", "implement": "verify",
     "verify": "review", "review": "publish", "publish": "report",
@@ -58,7 +60,7 @@ async def _apply(
         waived = {**state.get("waived", {}), **state.get("seen", {})}
         # The waiver covers the failures that the person saw. `verify` judges again: gates that it had left out, because
         # a person was to be asked anyway, still have to pass.
-        return {"route": "verify" if asked_by == "verify" else AFTER[asked_by], "waived": waived}
+        return {"route": asked_by if asked_by in ("verify", "publish") else AFTER[asked_by], "waived": waived}
     if action == "criteria":
         await _judge_by(conn, context, criteria_in(text))
         return {"route": asked_by}
@@ -71,8 +73,8 @@ async def _apply(
         return {"route": AFTER[asked_by]}
     if action == "resume":
         return {"route": asked_by}  # the same node once more, in the same round
-    if row["kind"] == "problem" and asked_by == "review":
-        return {"route": asked_by}  # nothing is wrong with the work: nobody has looked at it yet
+    if row["kind"] == "problem" and asked_by in ("review", "publish"):
+        return {"route": asked_by}  # nothing is wrong with the work: nobody has looked at it yet, or it cannot leave
     target = RETRY_AT.get(asked_by, asked_by)
     again: StoryState = {"route": target, "repairs": 0, "seen": {}}
     if target == "implement" and asked_by != "implement":

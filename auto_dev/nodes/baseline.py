@@ -8,6 +8,7 @@ from auto_dev.model import Route
 from auto_dev.nodes.bench import baseline_outcomes, forget_baseline
 from auto_dev.nodes.commands import outcome_row
 from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.leaving import redacted
 from auto_dev.nodes.state import StoryState
 from auto_dev.nodes.verdicts import rule
 
@@ -16,7 +17,7 @@ async def baseline(state: StoryState, context: RunContext) -> StoryState:
     """Run the commands on the base commit (once per commit and project) and judge them before money is spent."""
     outcomes = await baseline_outcomes(context, state["base_sha"])
     context.save("baseline.json", [outcome_row(outcome) for outcome in outcomes])
-    judgement = judge_baseline(outcomes)
+    judgement = await redacted(context, judge_baseline(outcomes))
     duration = int(sum(outcome.duration_s for outcome in outcomes) * 1000)
     ruled = rule_one(
         "baseline",

@@ -22,6 +22,7 @@ from auto_dev.budget.prices import PriceTable
 from auto_dev.config import Config
 from auto_dev.errors import AutoDevError
 from auto_dev.forge.base import Forge
+from auto_dev.gates.credentials.scanner import Credentials
 from auto_dev.nodes.state import StoryState
 from auto_dev.notify import outbox
 from auto_dev.notify.facts import Fact, budget_alert
@@ -103,6 +104,7 @@ class Services:
     repository: RepositoryFacts
     mirror: Mirror
     worktrees: Worktrees
+    credentials: Credentials
     ledger: Ledger
     gateway: Gateway
     sandbox: Sandbox

@@ -20,6 +20,6 @@ async def plan(state: StoryState, context: RunContext) -> StoryState:
         await worktrees.reset(worktree, state["base_sha"])
         raise
     await worktrees.reset(worktree, state["base_sha"])
-    report, problem = report_of(context, Phase.PLAN, 0)
+    report, problem = await report_of(context, Phase.PLAN, 0)
     context.save("plan.json", {"summary": report.summary if report else "", "problem": problem})
     return {"route": PROCEED}

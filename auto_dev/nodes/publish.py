@@ -17,11 +17,13 @@ from auto_dev.forge.body import (
 )
 from auto_dev.forge.local import LocalForge
 from auto_dev.forge.risk import FileFact
-from auto_dev.model import DecisionStatus, FileStatus, Phase, PullState
+from auto_dev.model import DecisionStatus, FileStatus, Phase, PullState, Route
 from auto_dev.nodes.commands import outcome_from
 from auto_dev.nodes.context import RunContext, RunPausedError
+from auto_dev.nodes.leaving import Cleared, Leaving, redacted_text
 from auto_dev.nodes.state import PROCEED, StoryState
 from auto_dev.nodes.turn import report_of
+from auto_dev.nodes.verdicts import rule
 from auto_dev.report import Report
 from auto_dev.store import decisions, runs
 from auto_dev.store.events import QUERIES, emit
@@ -38,21 +40,26 @@ async def publish(state: StoryState, context: RunContext) -> StoryState:
     """Push, then find or create the draft. Every effect is looked for before it is made, so the node may repeat."""
     services = context.services
     head = await with_status_written(context, state["head_sha"])
+    leaving = Leaving(context, state["base_sha"], head)
+    ruled = await leaving.clear(state)
+    if ruled.judgement.route is not Route.PROCEED:
+        return await rule(state, context, "publish", [ruled])
     if services.repository.push is not None:
-        await push_patiently(context, head, services.repository.push)
+        await push_patiently(context, Cleared(head, ruled), services.repository.push)
         async with context.write() as conn:
             await emit(
                 conn, context.project, "BRANCH_PUSHED", story=context.story.id, run=context.run_id,
                 branch=context.branch, sha=head,
             )  # fmt: skip
     facts = await pull_facts(state, context)
+    leaks = await leaving.leaks()
     if isinstance(services.forge, LocalForge):
         await services.worktrees.history.patches(state["base_sha"], head, services.forge.folder_for(context.branch))
     spec = DraftSpec(
         branch=context.branch,
         base=context.base_branch,
-        title=compose_title(context.story.id, context.story.title),
-        body=compose_body(facts),
+        title=await redacted_text(context, compose_title(context.story.id, context.story.title), leaks),
+        body=await redacted_text(context, compose_body(facts), leaks),
         labels=(context.policy.forge.label,),
     )
     try:
@@ -99,11 +106,11 @@ async def with_status_written(context: RunContext, head: str) -> str:
     return await commit_file(context.services.mirror, context.branch, tip, path, data, message)
 
 
-async def push_patiently(context: RunContext, head: str, remote: Remote) -> None:
+async def push_patiently(context: RunContext, cleared: Cleared, remote: Remote) -> None:
     """Push; a network that is down for a moment is waited for, a refusal is a matter for a person."""
     for pause_s in (*PUSH_RETRIES_S, None):
         try:
-            await push(context.services.mirror, context.branch, head, remote)
+            await push(context.services.mirror, context.branch, cleared.head_sha, remote)
         except RemoteError as error:
             if not error.retryable or pause_s is None:
                 raise
@@ -115,7 +122,7 @@ async def push_patiently(context: RunContext, head: str, remote: Remote) -> None
 async def pull_facts(state: StoryState, context: RunContext) -> PullFacts:
     """Everything that the pull request's text says, gathered from rows, git and the run's folder."""
     services = context.services
-    report, _ = report_of(context, Phase.IMPLEMENT, state.get("round", 0))
+    report, _ = await report_of(context, Phase.IMPLEMENT, state.get("round", 0))
     cost = await services.ledger.cost_of_story(context.story.id)
     changes = await services.worktrees.history.changes(state["base_sha"], state["head_sha"])
     async with services.db.pool.connection() as conn:

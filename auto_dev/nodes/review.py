@@ -28,7 +28,7 @@ async def review(state: StoryState, context: RunContext) -> StoryState:
         await worktrees.reset(worktree, state["head_sha"])
         raise
     await worktrees.reset(worktree, state["head_sha"])
-    report, problem = report_of(context, Phase.REVIEW, round_number)
+    report, problem = await report_of(context, Phase.REVIEW, round_number)
     if report is None:
         judgement = Judgement(Verdict.CONCERNS, f"the review left no usable report: {problem}", Route.ASK)
     elif report.blocked:

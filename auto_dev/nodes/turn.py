@@ -30,6 +30,7 @@ from auto_dev.errors import AgentError, AutoDevError, BudgetError, StoreError
 from auto_dev.model import DecisionStatus, Phase
 from auto_dev.nodes.commands import ProcessRecorder
 from auto_dev.nodes.context import AnomalyError, RunContext, RunPausedError
+from auto_dev.nodes.leaving import redacted_report, redacted_text
 from auto_dev.nodes.spending import Reports, watch_of
 from auto_dev.nodes.workplace import (
     GATEWAY_PORT,
@@ -83,6 +84,8 @@ async def agent_turn(
         ended = await _watch(context, runner, task, connected)
     await recorder.done()
     result = ended if isinstance(ended, AgentResult) else _as_result(ended)
+    result = replace(result, detail=await redacted_text(context, result.detail))
+    ended = result if isinstance(ended, AgentResult) else ended
     facts = {"outcome": result.outcome, "detail": result.detail, "exit": result.exit_code}
     facts["decisions"] = jsonable(result.data.get("decisions") or [])
     context.save(f"turn-{phase}-{round_number}.json", facts)
@@ -290,8 +293,8 @@ def endpoint_env(endpoint: Endpoint) -> dict[str, str]:
     }
 
 
-def report_of(context: RunContext, phase: Phase, round_number: int) -> tuple[Report | None, str]:
-    """The report that the agent left in that turn, or what is wrong with it.
+async def report_of(context: RunContext, phase: Phase, round_number: int) -> tuple[Report | None, str]:
+    """The report that the agent left in that turn, or what is wrong with it; no credential is in either.
 
     What it asked a person for while it worked (a permission, say) counts as a question of its report.
     """
@@ -300,7 +303,7 @@ def report_of(context: RunContext, phase: Phase, round_number: int) -> tuple[Rep
     if report is not None and asked:
         wishes = [DecisionWish.model_validate(one) for one in asked]
         report = report.model_copy(update={"decisions": [*report.decisions, *wishes]})
-    return report, problem
+    return await redacted_report(context, report) if report else None, await redacted_text(context, problem)
 
 
 async def answers_of(context: RunContext) -> dict[str, str]:

@@ -16,6 +16,7 @@ from auto_dev.model import Phase, Route, Verdict
 from auto_dev.nodes.bench import CommandBench, known_flaky, note_flaky
 from auto_dev.nodes.commands import outcome_from
 from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.leaving import Leaving, accepted_of, mended
 from auto_dev.nodes.state import StoryState
 from auto_dev.nodes.turn import answers_of, report_of, turn_of
 from auto_dev.nodes.verdicts import rule
@@ -26,6 +27,8 @@ _REMEMBERED: Final = 50_000_000  # bytes of files that gates look at, kept for t
 
 async def verify(state: StoryState, context: RunContext) -> StoryState:
     """Run every gate on the committed tree; store the verdicts; route."""
+    leaving = await mended(state, context)
+    state = {**state, "head_sha": leaving.head_sha}
     round_number = state.get("round", 0)
     attempts_left = context.policy.run.repair_attempts - state.get("repairs", 0)
     accepted = state.get("waived", {})
@@ -45,24 +48,25 @@ async def verify(state: StoryState, context: RunContext) -> StoryState:
 
         ruled = await run_gates(
             gates_for(context.policy),
-            await gate_context_of(state, context, bench, changes),
+            await gate_context_of(state, context, bench, changes, leaving),
             attempts_left=attempts_left,
             waived=accepted,
             heard=heard,
+            redact=leaving.redact,
         )
     await note_flaky(context, bench.noted)
     if (claim := _turn_verdict(context, round_number)) is not None:
         ruled.insert(0, rule_one("agent", claim, waived=accepted.get("agent", "")))
-    return await rule(state, context, "verify", ruled)
+    return {"head_sha": leaving.head_sha, **await rule(state, context, "verify", ruled)}
 
 
 async def gate_context_of(
-    state: StoryState, context: RunContext, bench: CommandBench, changes: Sequence[Change]
+    state: StoryState, context: RunContext, bench: CommandBench, changes: Sequence[Change], leaving: Leaving
 ) -> GateContext:
     """Everything that the gates may look at for the present round."""
     history = context.services.worktrees.history
     base, head, round_number = state["base_sha"], state["head_sha"], state.get("round", 0)
-    report, problem = report_of(context, Phase.IMPLEMENT, round_number)
+    report, problem = await report_of(context, Phase.IMPLEMENT, round_number)
     if report is not None:
         report = without_answered(report, list(await answers_of(context)))
     outcomes = [outcome_from(row) for row in context.load("baseline.json") or []]
@@ -83,6 +87,9 @@ async def gate_context_of(
         earlier=await _earlier(context, round_number) if round_number else (),
         attempts_left=context.policy.run.repair_attempts - state.get("repairs", 0),
         trials=bench,
+        paths=history.paths,
+        leaks=leaving.leaks,
+        accepted=await accepted_of(context),
     )
 
 

@@ -369,6 +369,12 @@ ON CONFLICT (run_id, gate, round) DO UPDATE
 UPDATE verdicts SET verdict = 'waived', route = 'proceed', waived_by = %(by)s, waived_reason = %(reason)s
  WHERE run_id = %(run)s AND round = %(round)s AND route <> 'proceed'
 
+-- name: accepted_findings
+-- A waived verdict accepts each finding in its evidence for the rest of the run.
+SELECT DISTINCT e.value ->> 'fingerprint' AS fingerprint
+  FROM verdicts v, jsonb_array_elements(v.evidence) AS e (value)
+ WHERE v.run_id = %(run)s AND v.verdict = 'waived' AND e.value ->> 'fingerprint' <> ''
+
 -- name: latest_verdicts
 SELECT DISTINCT ON (gate) * FROM verdicts WHERE run_id = %(run)s ORDER BY gate, round DESC
 

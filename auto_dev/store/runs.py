@@ -122,6 +122,12 @@ async def enter_node(conn: Connection, lease: Lease, run: str, node: str, phase:
         )
 
 
+async def accepted(conn: Connection, run: str) -> frozenset[str]:
+    """The fingerprints of the findings that a person accepted in this run, in whichever round."""
+    rows = await (await conn.execute(QUERIES["accepted_findings"], {"run": run})).fetchall()
+    return frozenset(row["fingerprint"] for row in rows)
+
+
 async def verdicts(conn: Connection, run: str) -> list[DictRow]:
     """The last verdict of each gate."""
     return await (await conn.execute(QUERIES["latest_verdicts"], {"run": run})).fetchall()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auto_dev.errors import GitError
-from auto_dev.worktrees import parse
+from auto_dev.model import NewCommit
+from auto_dev.worktrees import outgoing, parse
 from auto_dev.worktrees.folders import delete, scratch
 from auto_dev.worktrees.git import GitAt, Identity
 from auto_dev.worktrees.names import require_sha
@@ -81,6 +82,22 @@ class History:
         arguments = ("--no-show-signature", "--no-notes", "--no-mailmap", "--no-color", f"--max-count={limit}")
         output = await self._at.run("log", "-z", f"--format={LOG_FORMAT}", *arguments, span)
         return parse.commits(output.stdout)
+
+    async def new_commits(self, head_sha: str, known: Sequence[str]) -> tuple[NewCommit, ...]:
+        """As ``outgoing.new_commits``."""
+        return await outgoing.new_commits(self._at, head_sha, known)
+
+    async def blobs(self, shas: Sequence[str]) -> dict[str, bytes]:
+        """As ``outgoing.blobs``."""
+        return await outgoing.blobs(self._at, shas)
+
+    async def holding(self, rev: str, texts: Sequence[str]) -> frozenset[str]:
+        """As ``outgoing.holding``."""
+        return await outgoing.holding(self._at, rev, texts)
+
+    async def paths(self, rev: str) -> tuple[str, ...]:
+        """As ``outgoing.paths``."""
+        return await outgoing.paths(self._at, rev)
 
     async def patches(self, base_sha: str, head_sha: str, folder: Path) -> list[Path]:
         """Write the commits as a ``format-patch`` series into ``folder`` (its old patches are replaced); in order."""

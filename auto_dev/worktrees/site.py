@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -101,8 +102,13 @@ class Site:
 
     async def commit(self, tree: str, parent: str, message: str) -> str:
         """A new commit by the host."""
+        return await self.commit_with(tree, [parent], message)
+
+    async def commit_with(self, tree: str, parents: Sequence[str], message: str) -> str:
+        """A new commit by the host, with one parent or several."""
         env = identity_env(self.mirror.repository.identity)
-        return await self.bare.text("commit-tree", tree, "-p", parent, "-F", "-", input=message.encode(), env=env)
+        named = [argument for parent in parents for argument in ("-p", parent)]
+        return await self.bare.text("commit-tree", tree, *named, "-F", "-", input=message.encode(), env=env)
 
     async def move_branch(self, record: Record, new: str, old: str, why: str) -> None:
         if new != old:

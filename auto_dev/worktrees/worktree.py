@@ -7,7 +7,7 @@ completes it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from auto_dev.worktrees.folders import enter, is_plain_folder, locked, sweep
 from auto_dev.worktrees.git import GitAt
 from auto_dev.worktrees.graft import graft
 from auto_dev.worktrees.history import History
+from auto_dev.worktrees.join import join
 from auto_dev.worktrees.layout import Record, State, read_record, write_record
 from auto_dev.worktrees.mirror import Mirror
 from auto_dev.worktrees.names import HEADS, require_sha, safe, story_ref
@@ -97,6 +98,18 @@ class Worktrees:
         """
         async with self._site(worktree) as site:
             return await collect.collect(site, message, trailers or {})
+
+    async def join(
+        self,
+        worktree: Worktree,
+        unwanted: Collection[str],
+        known: Sequence[str],
+        message: str,
+        trailers: Mapping[str, str] | None = None,
+    ) -> str:
+        """As ``join.join``: the story's commits from the first of ``unwanted`` on become one. Its new head."""
+        async with self._site(worktree) as site:
+            return await join(site, unwanted, known, message, trailers or {})
 
     async def salvage(self, worktree: Worktree, run_id: str | None = None) -> str | None:
         """Keep what is unsaved under ``refs/auto-dev/salvage/<run>/<n>``: the ref, or None when nothing is."""

@@ -1,0 +1,98 @@
+"""Names that credentials are given to, in code and in data. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Final
+
+HIT: Final = re.compile(r"pass|pwd|secret|token|key|credential", re.IGNORECASE)
+_REST: Final = re.compile(r"[\w.$-]*")
+_NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-")
+_LONGEST: Final = 80
+
+_TAIL: Final = (
+    r"(?:[_.-]?(?:value|text|plain|string|default|prod(?:uction)?|dev|stag(?:e|ing)|live|old|new|base|v?\d{1,2}))?"
+)
+_ENDS: Final = re.compile(
+    r"(?:pass(?:word|wd|phrase|code)|pwd|(?:^|[_.-])pass|secret|token|credentials?|"
+    r"(?:api|access|auth|private|signing|signature|encryption|master|account|shared|secret|storage|service|admin|"
+    r"subscription|session|hmac|jwt|webhook|app|client|license|fernet|cookie|crypt\w{0,6})[_.-]?key)" + _TAIL + "$",
+    re.IGNORECASE,
+)
+_CAMEL: Final = re.compile(r"[a-z]Pass$")
+# Names that end like a credential's and are none.
+_HARMLESS: Final = re.compile(
+    r"(?:public|publishable|site|client_?id|page|next|continuation|cursor|sync|resume|csrf|xsrf|cancel\w*|design|"
+    r"access_?key_?id|anon|primary|foreign|sort|partition|cache|idempotency|translation|i18n|hot|short|no|forgot|reset|"
+    r"confirm|has|is|use|max|min|num|count|total|input|output|prompt|completion|stop|start|end|special|eos|bos|pad|unk|"
+    r"mask|syntax|lex\w*|type|verify|instrumentation)[_.-]?(?:token|key|secret|password|credentials?|pass)s?$",
+    re.IGNORECASE,
+)
+_CHOSEN: Final = re.compile(r"pass|pwd", re.IGNORECASE)
+
+_DATA: Final = re.compile(
+    r"(?:^|/)(?:[\w.-]*\.env(?:\.[\w.-]*)?|\.?env[\w.-]*|dockerfile[\w.-]*|makefile|\.npmrc|\.netrc|\.pypirc|procfile)$",
+    re.IGNORECASE,
+)
+_DATA_ENDINGS: Final = (
+    ".ini", ".cfg", ".conf", ".cnf", ".properties", ".yml", ".yaml", ".sh", ".bash", ".zsh", ".fish", ".ps1", ".bat",
+    ".service", ".config", ".tfvars", ".ipynb",
+)  # fmt: skip
+_MADE_UP: Final = re.compile(
+    r"(?:^|/)(?:tests?|specs?|__tests__|testdata|test[_-]?data|fixtures?|mocks?|__mocks__|cassettes?|snapshots?|"
+    r"examples?|samples?|docs?|demo)/"
+    r"|(?:^|/)(?:test_[^/]*|conftest\.py|readme[^/]*|changelog[^/]*)$"
+    r"|[._-](?:test|tests|spec|example|sample|template|dist|tmpl|default)(?:\.\w+)?$|\.(?:md|mdx|rst|adoc|txt|html?)$",
+    re.IGNORECASE,
+)
+_GENERATED: Final = re.compile(
+    r"(?:^|/)(?:[^/]*\.lock|[^/]*-lock\.(?:json|ya?ml)|npm-shrinkwrap\.json|go\.sum|"
+    r"[^/]*\.(?:min\.js|min\.css|map|svg|snap|woff2?|ttf|po|pot|xlf|csv|tsv))$",
+    re.IGNORECASE,
+)
+
+
+def is_made_up(path: str) -> bool:
+    """Whether the file is a test, an example or a document: nearly every password there is made up."""
+    return _MADE_UP.search(path) is not None
+
+
+def is_generated(path: str) -> bool:
+    """Whether the file is full of hashes and numbers that nobody wrote."""
+    return _GENERATED.search(path) is not None
+
+
+def takes_bare_words(path: str) -> bool:
+    """Whether a value needs no quotes there, as in a shell script, ``.env`` or YAML."""
+    ending = posixpath.splitext(path)[1].lower()
+    return not ending or ending in _DATA_ENDINGS or _DATA.search(path) is not None
+
+
+def names_in(row: str) -> Iterator[tuple[str, int, int]]:
+    """The names in ``row`` that end like a credential's, with where each begins and ends."""
+    done = 0
+    for hit in HIT.finditer(row):
+        if hit.start() < done:
+            continue
+        begin = hit.start()
+        while begin > done and row[begin - 1] in _NAME:
+            begin -= 1
+        rest = _REST.match(row, hit.end())
+        done = rest.end() if rest else hit.end()
+        name = row[begin:done].rstrip(".-")
+        end = begin + len(name)
+        begin += len(name) - len(name.lstrip(".-"))
+        if end - begin <= _LONGEST and is_credential_name(row[begin:end]):
+            yield row[begin:end], begin, end
+
+
+def is_credential_name(name: str) -> bool:
+    """Whether a thing of this name may be a credential."""
+    return bool((_ENDS.search(name) or _CAMEL.search(name)) and not _HARMLESS.search(name))
+
+
+def is_chosen_by_people(name: str) -> bool:
+    """Whether what has this name is chosen by people, so that it need not look random."""
+    return _CHOSEN.search(name) is not None
