@@ -151,8 +151,8 @@ class GateContext:
     the outcome of each configured command on the base commit, by name. ``earlier``: what gates said in former rounds;
     ``attempts_left``: how often the work may still be sent back; ``trials``: None where commands can run only once.
     ``paths(rev)`` lists the files of a commit; ``leaks()`` are the credentials that the commits from base to head
-    bring, ``clashes()`` the branches with which a merge of the head conflicts; ``accepted`` the fingerprints of findings
-    that a person has accepted in this run (see ``engine.rule``).
+    bring, ``clashes()`` the branches with which a merge of the head conflicts; ``accepted`` the fingerprints of
+    findings that a person has accepted in this run (see ``engine.rule``).
     """
 
     story: Story

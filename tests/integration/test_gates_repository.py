@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -16,13 +17,18 @@ import pytest
 from auto_dev.config import CommandGate, Config, GatesConfig
 from auto_dev.gates.base import Change, CommandOutcome, GateContext
 from auto_dev.gates.baseline import judge_baseline
+from auto_dev.gates.credentials.scanner import Credentials
 from auto_dev.gates.engine import Ruled, run_gates, settle
 from auto_dev.gates.failures import parse_failures
+from auto_dev.gates.leaks import find_leaks
 from auto_dev.gates.question import question_for
 from auto_dev.gates.registry import gates_for
 from auto_dev.model import Route, Verdict
+from auto_dev.place import cache_folder
 from auto_dev.report import Report
 from auto_dev.stories.model import Story
+from auto_dev.worktrees.git import Git, GitAt
+from auto_dev.worktrees.history import History
 
 pytestmark = pytest.mark.integration
 
@@ -55,6 +61,7 @@ class Repository:
         self.runs: list[str] = []
         root.mkdir(parents=True)
         self.git("init", "-q")
+        self.history = History(GitAt(Git(scratch / "git home"), root / ".git"))
 
     def git(self, *args: str) -> bytes:
         return subprocess.run(("git", *args), cwd=self.root, check=True, capture_output=True, timeout=60).stdout
@@ -138,6 +145,7 @@ def judge(repository: Repository) -> Judge:
         if by_hand is not None:
             by_hand(repository.root)
         head_sha = repository.commit(work)
+        credentials = Credentials(cache_folder(repository.scratch) / "credential-rules")
         context = GateContext(
             story=STORY,
             policy=policy,
@@ -151,6 +159,8 @@ def judge(repository: Repository) -> Judge:
             read=repository.read,
             diff=repository.diff,
             run_command=repository.run_command,
+            paths=repository.history.paths,
+            leaks=partial(find_leaks, repository.history, base_sha, head_sha, credentials=credentials),
         )
 
         async def all_gates() -> list[Ruled]:
@@ -167,7 +177,7 @@ def said(ruled: list[Ruled]) -> dict[str, str]:
     return {one.gate: f"{one.judgement.verdict.value}/{one.judgement.route.value}" for one in ruled}
 
 
-FINE = dict.fromkeys(("empty", "scope", "tampering", "tests", "decisions", "confidence"), "pass/proceed")
+FINE = dict.fromkeys(("secrets", "empty", "scope", "tampering", "tests", "decisions", "confidence"), "pass/proceed")
 GOOD_TEST = TEST_CALC.replace("import add", "import add, sub") + (
     "\n\nclass TestSub(unittest.TestCase):\n    def test_subtracts(self):\n        self.assertEqual(sub(3, 1), 2)\n"
 )

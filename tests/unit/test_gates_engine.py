@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from auto_dev.config import CommandGate, ConfidenceGate, Config, DecisionsConfig, GatesConfig
 from auto_dev.errors import ConfigError
 from auto_dev.gates import engine
-from auto_dev.gates.base import Change, CommandOutcome, Gate, GateContext, Judgement
+from auto_dev.gates.base import Change, CommandOutcome, Gate, GateContext, Judgement, Leak
 from auto_dev.gates.confidence import ConfidenceGate as Confidence
 from auto_dev.gates.decisions import DecisionsGate, without_answered
 from auto_dev.gates.engine import Ruled, Settled, rule, run_gates, settle
@@ -50,6 +50,9 @@ def context_of(
     async def diff(path: str) -> str:
         return ""
 
+    async def no_leaks() -> Sequence[Leak]:
+        return ()
+
     async def run(gate: CommandGate, sha: str) -> CommandOutcome:
         assert outcome is not None, "no command may run here"
         return outcome
@@ -67,6 +70,7 @@ def context_of(
         read=read,
         diff=diff,
         run_command=run,
+        leaks=no_leaks,
     )
 
 
@@ -456,7 +460,7 @@ class TestRegistry:
     def test_the_built_in_gates_stand_in_their_order_with_one_per_command(self) -> None:
         commands = [CommandGate(name="tests", run="pytest"), CommandGate(name="lint", run="ruff")]
         names = [gate.name for gate in gates_for(Config(gates=GatesConfig(command=commands)))]
-        assert names == ["empty", "scope", "tampering", "tests", "lint", "decisions", "confidence"]
+        assert names == ["secrets", "empty", "scope", "tampering", "tests", "lint", "decisions", "confidence"]
 
     @pytest.fixture
     def module(self, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -518,6 +522,6 @@ def test_all_gates_judge_one_run() -> None:
     outcome = CommandOutcome("tests", 0, timed_out=False, tail="")
     context = context_of(policy=policy, report=Report(confidence=0.9, summary="done"), outcome=outcome)
     ruled = asyncio.run(run_gates(gates_for(policy), context, attempts_left=2))
-    assert [one.judgement.verdict for one in ruled] == [Verdict.PASS] * 6
+    assert [one.judgement.verdict for one in ruled] == [Verdict.PASS] * 7
     settled: Settled = settle(ruled, 2)
     assert (settled.route, settled.findings, settled.digests) == (Route.PROCEED, "", {})
