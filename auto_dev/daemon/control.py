@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from psycopg.errors import DeadlockDetected
 from psycopg.rows import DictRow
 
 from auto_dev.config import Config
+from auto_dev.daemon import shortfall
 from auto_dev.daemon.scheduler import OPERATOR, start_run
 from auto_dev.errors import AutoDevError, UsageError
 from auto_dev.model import ACTIVE_RUN, FileStatus, RunStatus
@@ -65,6 +66,8 @@ class Control:
             row = await decisions.answer(conn, self.project, decision, option, text=text, by=self.by, via=self.via)
             story = await backlog.row(conn, self.project, row["story_id"])
             chosen = next(o for o in row["options"] if o["id"] == row["answer"])
+            if row["kind"] == decisions.BUDGET:
+                await self._settle_shortfall(conn, row, chosen["action"], chosen)
             fact = facts.decision_answered(
                 decision_id=row["id"],
                 story_id=row["story_id"],
@@ -78,6 +81,15 @@ class Control:
             await outbox.enqueue(conn, project_id=self.project, channels=self.channels, **fact.row())
             await wake(conn, self.project)
         return row
+
+    async def _settle_shortfall(self, conn: Connection, row: DictRow, action: str, option: Mapping[str, Any]) -> None:
+        """No graph waits for this answer, so it is carried out here."""
+        if action == shortfall.RAISE:
+            await shortfall.raise_limit(conn, row, option, by=self.by, now=row["answered_at"])
+            return
+        status = RunStatus.SKIPPED if action == "skip" else RunStatus.ABORTED
+        story = await self._story(conn, row["story_id"])
+        await self._end_now(conn, story, status, f"{status} by {self.by}: its limit was used up")
 
     async def pause(self, reason: str = OPERATOR) -> None:
         """Start nothing more; what runs completes its phase and pauses."""
@@ -214,21 +226,21 @@ class Control:
 
     async def _end_story(self, story: str, status: RunStatus, reason: str) -> None:
         async with self.db.transaction() as conn:
-            row = await self._story(conn, story)
-            latest = await runs.latest(conn, self.project, row["id"])
-            active = latest if latest is not None and latest["status"] in ACTIVE_RUN else None
-            if active is None and status is RunStatus.ABORTED:
-                raise UsageError(f"{row['id']} has no run under way")
-            if active is not None:
-                await self._end(conn, active, status, reason)
-            if status is RunStatus.SKIPPED:
-                await conn.execute(
-                    QUERIES["skip_story"], {"project": self.project, "story": row["id"], "reason": reason}
-                )
-            else:
-                await conn.execute(QUERIES["unorder_story"], {"project": self.project, "story": row["id"]})
-            await emit(conn, self.project, "TASK_STATUS_CHANGED", story=row["id"], status=status, reason=reason)
-            await wake(conn, self.project)
+            await self._end_now(conn, await self._story(conn, story), status, reason)
+
+    async def _end_now(self, conn: Connection, row: DictRow, status: RunStatus, reason: str) -> None:
+        latest = await runs.latest(conn, self.project, row["id"])
+        active = latest if latest is not None and latest["status"] in ACTIVE_RUN else None
+        if active is None and status is RunStatus.ABORTED:
+            raise UsageError(f"{row['id']} has no run under way")
+        if active is not None:
+            await self._end(conn, active, status, reason)
+        if status is RunStatus.SKIPPED:
+            await conn.execute(QUERIES["skip_story"], {"project": self.project, "story": row["id"], "reason": reason})
+        else:
+            await conn.execute(QUERIES["unorder_story"], {"project": self.project, "story": row["id"]})
+        await emit(conn, self.project, "TASK_STATUS_CHANGED", story=row["id"], status=status, reason=reason)
+        await wake(conn, self.project)
 
     async def _end(self, conn: Connection, run: DictRow, status: RunStatus, reason: str) -> None:
         await leases.revoke(conn, self.project, run["story_id"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from auto_dev.errors import ExitCode
 from auto_dev.store import backlog
+from auto_dev.store.decisions import BUDGET
 from auto_dev.store.events import QUERIES, Connection
 
 
@@ -13,6 +14,7 @@ from auto_dev.store.events import QUERIES, Connection
 class Outlook:
     """Counts of what matters for the end of ``--once``.
 
+    ``decisions``: open ones that a run waits for; that a story may cost more is asked, too, and counts as ``budget``.
     ``startable``: stories that would start if a slot were free. ``held``: stories that were ordered and that neither a
     question nor the budget keeps from going on, but a pause, the schedule or a panic.
     """
@@ -65,7 +67,7 @@ async def outlook(conn: Connection, project: str, idle_reason: str) -> Outlook:
     return Outlook(
         busy=statuses.count("running") + queued,
         startable=0 if idle_reason else startable,
-        decisions=len(asked),
+        decisions=sum(1 for row in asked if row["kind"] != BUDGET),
         budget=over_budget + (startable if idle_reason == "budget" else 0),
         failures=statuses.count("failed") + statuses.count("invalid"),
         held=held + (startable if idle_reason not in ("", "budget") else 0),

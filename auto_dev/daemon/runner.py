@@ -15,11 +15,13 @@ from psycopg.rows import DictRow
 from pydantic import ValidationError
 
 from auto_dev.budget.limits import BudgetExceededError
+from auto_dev.daemon import shortfall
 from auto_dev.daemon.graphs import load_graph
 from auto_dev.daemon.scheduler import OPERATOR
 from auto_dev.errors import AutoDevError, ConfigError, StaleLeaseError, TransitionError
-from auto_dev.model import DecisionStatus, RunStatus
+from auto_dev.model import DecisionStatus, RunStatus, Scope
 from auto_dev.nodes.context import RunContext, RunEndedError, RunPausedError, Services, run_context
+from auto_dev.nodes.problem import asked
 from auto_dev.notify import facts
 from auto_dev.store import decisions, leases, panics, runs
 from auto_dev.store.events import QUERIES, Connection, emit, wake
@@ -112,6 +114,7 @@ class Runner:
             if lease is None:
                 return None
             await runs.transition(conn, run_id, [RunStatus.QUEUED], RunStatus.RUNNING)
+            await decisions.cancel_shortfall(conn, run_id)
             await emit(conn, row["project_id"], "RUN_STARTED", story=row["story_id"], run=run_id, epoch=lease.epoch)
         return row, lease
 
@@ -206,7 +209,12 @@ class Runner:
                 conn, lease.project_id, "RUN_PAUSED", story=lease.story_id, run=run_id, reason=pause.reason,
                 resume_at=pause.resume_at.isoformat() if pause.resume_at else None,
             )  # fmt: skip
-            if isinstance(full := pause.__cause__, BudgetExceededError):
+            full = pause.__cause__
+            if isinstance(full, BudgetExceededError) and full.scope is Scope.STORY:
+                await self._ask_for_more(conn, lease, row, full)
+                await wake(conn, lease.project_id)
+                return
+            if isinstance(full, BudgetExceededError):
                 reached = facts.budget_reached(
                     scope=full.scope,
                     window=full.window.key,
@@ -226,6 +234,14 @@ class Runner:
                 )
                 await services.tell(conn, fact)
             await wake(conn, lease.project_id)
+
+    async def _ask_for_more(
+        self, conn: Connection, lease: leases.Lease, row: DictRow, full: BudgetExceededError
+    ) -> None:
+        """A story's limit does not start over by itself: only a person can let its run go on."""
+        wanted = shortfall.question(lease.story_id, full, self._services.clock())
+        opened, _ = await decisions.ask(conn, lease.project_id, lease.story_id, row["id"], wanted)
+        await self._services.tell(conn, asked(opened, row["policy"]["story"]["title"]))
 
     async def _is_outdated(self, conn: Connection, project: str, pause: RunPausedError, began: datetime) -> bool:
         """Whether a person took the cause away while the run was on its way into the pause.

@@ -28,17 +28,21 @@ async def open_question(state: StoryState, context: RunContext, node: str, quest
     async with context.write() as conn:
         row, new = await decisions.ask(conn, context.project, context.story.id, context.run_id, question)
         if new:
-            fact = facts.decision_opened(
-                decision_id=row["id"],
-                story_id=context.story.id,
-                story_title=context.story.title,
-                question=row["question"],
-                why=row["why"],
-                evidence=row["evidence"],
-                options=row["options"],
-            )
-            await context.services.tell(conn, fact)
+            await context.services.tell(conn, asked(row, context.story.title))
     return {"route": ASK, "asked_by": node, "decision_id": row["id"], "questions": state.get("questions", 0) + 1}
+
+
+def asked(row: Mapping[str, Any], title: str) -> facts.Fact:
+    """The message about a decision that was just opened. ``title``: the story's."""
+    return facts.decision_opened(
+        decision_id=row["id"],
+        story_id=row["story_id"],
+        story_title=title,
+        question=row["question"],
+        why=row["why"],
+        evidence=row["evidence"],
+        options=row["options"],
+    )
 
 
 async def ask_about(state: StoryState, context: RunContext, node: str, error: AutoDevError) -> StoryState:

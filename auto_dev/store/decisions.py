@@ -16,6 +16,7 @@ from auto_dev.store import runs
 from auto_dev.store.events import QUERIES, Connection, emit
 from auto_dev.text import clean, jsonable, line
 
+BUDGET = "budget"  # the kind of a question that a paused run asks, not a waiting one: it wants money, not a direction
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no look-alikes: people type these
 
 
@@ -147,6 +148,11 @@ async def closed_ones(conn: Connection, project: str, limit: int) -> list[DictRo
 async def of_run(conn: Connection, run: str) -> list[DictRow]:
     """Every decision of a run, oldest first."""
     return await (await conn.execute(QUERIES["run_decisions"], {"run": run})).fetchall()
+
+
+async def cancel_shortfall(conn: Connection, run: str) -> None:
+    """Close what a run asked when its money was used up: it goes on, so there is some."""
+    await conn.execute(QUERIES["cancel_shortfall"], {"run": run})
 
 
 async def cancel(conn: Connection, run: str) -> None:

@@ -84,6 +84,9 @@ SELECT scope, key, cap_microusd, spent_microusd, reserved_microusd, overrun_micr
  WHERE project_id = %(project)s AND scope IN ('story', 'run')
  ORDER BY scope, spent_microusd + overrun_microusd DESC, key
 
+-- name: story_limit
+SELECT cap_microusd FROM budget_windows WHERE project_id = %(project)s AND scope = 'story' AND key = %(story)s
+
 -- name: start_daemon
 INSERT INTO daemons (id, project_id, host, pid, version) VALUES (%(daemon)s, %(project)s, %(host)s, %(pid)s, %(version)s)
 
@@ -432,6 +435,9 @@ UPDATE decisions SET applied_at = coalesce(applied_at, now()) WHERE id = %(id)s
 
 -- name: cancel_decisions
 UPDATE decisions SET status = 'cancelled' WHERE run_id = %(run)s AND status = 'open'
+
+-- name: cancel_shortfall
+UPDATE decisions SET status = 'cancelled' WHERE run_id = %(run)s AND status = 'open' AND kind = 'budget'
 
 -- name: upsert_pull
 INSERT INTO pull_requests (project_id, story_id, run_id, branch, base, head_sha, state, number, url, title)
