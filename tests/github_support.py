@@ -92,7 +92,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
                 return response
             return await self._checked(request, response)
         except OpenAPIError as error:
-            self.broken.append(f"{request.method} {request.url.path}: {error}")
+            self.broken.append(f"{request.method} {request.url.path}: …{str(error)[-400:]}")
             raise
 
     async def _checked(self, request: httpx.Request, response: httpx.Response) -> httpx.Response:

@@ -2,106 +2,36 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-from auto_dev.forge.markup import code, defuse, fence, inline, quoted, table
+from auto_dev.forge.facts import (
+    ConcernFact,
+    ConflictFact,
+    CriterionFact,
+    DecisionFact,
+    GateFact,
+    PhaseFact,
+    PullFacts,
+    StackedOn,
+)
+from auto_dev.forge.marks import BEGIN, BODY_LIMIT, Marker, fit_body, marker, read_marker
+from auto_dev.forge.markup import code, defuse, fence, folded, inline, quoted, table
 from auto_dev.forge.risk import FileFact, look_first
 from auto_dev.model import money
 from auto_dev.text import line
 
-BODY_LIMIT: Final = 65_536  # characters that GitHub takes
 TITLE_LIMIT: Final = 250  # GitHub takes 256
-_MARKER = re.compile(r"^<!-- auto-dev story=(\S*) run=(\S*) -->\s*\Z", re.MULTILINE)
-_FENCE = re.compile(r"(`{3,})")
-_CUT = "\n\n*The rest is left out: a pull request may not be longer. `auto-dev logs` has all of it.*\n"
-
-
-@dataclass(frozen=True, slots=True)
-class CriterionFact:
-    """An acceptance criterion and what the agent names as its evidence: a claim, unless ``proven`` says otherwise."""
-
-    criterion: str
-    evidence: tuple[str, ...] = ()
-    proven: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GateFact:
-    """A gate's last verdict: "pass" | "concerns" | "fail" | "waived"."""
-
-    gate: str
-    verdict: str
-    reason: str
-    duration_ms: int = 0
-    advisory: bool = False
-    waived_by: str = ""
-    waived_reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionFact:
-    """A question that was answered while the story was worked on. ``via``: cli, slack, …"""
-
-    question: str
-    answer: str
-    by: str
-    via: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StackedOn:
-    """A predecessor that is not merged yet. ``number`` is None without a forge."""
-
-    story: str
-    branch: str
-    number: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PullFacts:
-    """All that the text is made of, as plain values. ``base``: the branch that the pull request targets.
-
-    ``files`` are the changed ones, ``known_failures`` what failed before any work, ``replay`` the commands that the
-    gates ran, ``remote`` what to fetch the branch from. ``repairs``: how often the agent was sent back with evidence.
-    """
-
-    story_id: str
-    title: str
-    run_id: str
-    branch: str
-    base: str
-    goal: str = ""
-    base_sha: str = ""
-    head_sha: str = ""
-    summary: str = ""
-    confidence: float | None = None
-    criteria: tuple[CriterionFact, ...] = ()
-    gates: tuple[GateFact, ...] = ()
-    files: tuple[FileFact, ...] = ()
-    decisions: tuple[DecisionFact, ...] = ()
-    known_failures: tuple[str, ...] = ()
-    stacked_on: tuple[StackedOn, ...] = ()
-    cost_microusd: int = 0
-    budget_microusd: int | None = None
-    duration_s: float = 0.0
-    repairs: int = 0
-    agent: str = ""
-    model: str = ""
-    replay: tuple[str, ...] = ()
-    remote: str = "origin"
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """Whose pull request it is."""
-
-    story: str
-    run: str
+_STRENGTHS: Final = {
+    "strong": "✅ strong",
+    "weak": "⚠️ weak",
+    "none": "❌ none",
+    "": "not looked at",
+}
+_VERDICTS: Final = {"pass": "✅ pass", "concerns": "⚠️ concerns", "waived": "✋ waived", "fail": "❌ fail"}
+Link = Callable[[str, "int | None"], str]
 
 
 def compose_title(story_id: str, title: str) -> str:
@@ -111,75 +41,42 @@ def compose_title(story_id: str, title: str) -> str:
 
 
 def compose_body(facts: PullFacts) -> str:
-    """The text of the draft, at most ``BODY_LIMIT`` characters, ending in the marker of its story and run."""
+    """The text of the draft, at most ``BODY_LIMIT`` characters, ending in the marker of its story and run.
+
+    What a reviewer decides on comes first, what only some want is folded; a text that is too long loses its end.
+    """
+    link = _linker(facts)
     sections = [
+        BEGIN,
         _stacked(facts.stacked_on, facts.base),
         _at_a_glance(facts),
         _section("Goal", quoted(facts.goal)),
-        _section("What to look at first", _look_first(facts.files)),
+        _section("What to look at first", _look_first(facts.files, facts.concerns, link)),
         _section("Acceptance criteria", _criteria(facts.criteria)),
         _section("Gates", _gates(facts.gates)),
         _section("Decisions", _decisions(facts.decisions)),
-        _section("What the agent says", quoted(facts.summary)),
-        _section("Failed before any work", _known_failures(facts.known_failures)),
-        _section("Replay", _replay(facts)),
+        _section("Conflicts with other open stories", _conflicts(facts.conflicts)),
+        _section("Failures that are not this change's", _other_failures(facts.known_failures, facts.flaky)),
+        folded("What the agent says (a claim, not checked)", quoted(facts.summary)),
+        folded("Cost and time", _costs(facts)),
+        folded("Replay", _replay(facts)),
         marker(facts.story_id, facts.run_id),
     ]
     return fit_body("\n\n".join(section for section in sections if section) + "\n")
 
 
-def marker(story_id: str, run_id: str) -> str:
-    """The comment, invisible when rendered, by which auto-dev knows its own pull requests again."""
-    return f"<!-- auto-dev story={quote(line(story_id), safe='')} run={quote(line(run_id), safe='')} -->"
+def _linker(facts: PullFacts) -> Link:
+    """Makes a file's name a link to exactly what was judged, where the forge shows files."""
 
+    def link(path: str, at: int | None = None) -> str:
+        shown = code(f"{path}:{at}" if at else path, 300)
+        safe = facts.web.startswith("https://") and len(facts.head_sha) in (40, 64) and facts.head_sha.isalnum()
+        if not safe or not shown.startswith("`"):
+            return shown
+        place = f"{facts.web}/blob/{facts.head_sha}/{quote(path.encode('utf-8', 'replace'), safe='/')}"
+        return f"[{shown}]({place}{f'#L{at}' if at else ''})"
 
-def read_marker(body: str) -> Marker | None:
-    """The marker at the end of ``body``, or None when auto-dev did not write it."""
-    found = _MARKER.search(body.replace("\r\n", "\n"))
-    return Marker(unquote(found[1]), unquote(found[2])) if found else None
-
-
-def fit_body(body: str, limit: int = BODY_LIMIT) -> str:
-    """``body`` cut at the end of a line to at most ``limit`` characters, with a note; its marker stays."""
-    if _length(body) <= limit:
-        return body
-    found = _MARKER.search(body)
-    tail = f"\n{found[0].strip()}\n" if found else ""
-    return fit(body[: found.start()] if found else body, limit - _length(tail)) + tail
-
-
-def fit(text: str, limit: int) -> str:
-    """``text`` cut at the end of a line to at most ``limit`` characters, with a note."""
-    if _length(text) <= limit:
-        return text
-    kept = _take(text, limit - _length(_CUT))
-    kept = kept[: kept.rfind("\n")] if "\n" in kept else kept
-    return _closed(kept).rstrip() + _CUT
-
-
-def _closed(text: str) -> str:
-    """``text`` without a code block that it does not end: an open one would swallow the note and the marker."""
-    opened, fence_ticks, position = 0, "", 0
-    for each in text.splitlines(keepends=True):
-        found = _FENCE.match(each)
-        if not fence_ticks and found:
-            opened, fence_ticks = position, found[1]
-        elif fence_ticks and each.strip() == fence_ticks:
-            fence_ticks = ""
-        position += len(each)
-    return text[:opened] if fence_ticks else text
-
-
-def _length(text: str) -> int:
-    """Characters as the stricter ones count them: in UTF-16, an emoji is two."""
-    return len(text) + sum(char > "\uffff" for char in text)
-
-
-def _take(text: str, limit: int) -> str:
-    text = text[:limit]
-    while _length(text) > limit:
-        text = text[: len(text) - (_length(text) - limit + 1) // 2]
-    return text
+    return link
 
 
 def _section(heading: str, text: str) -> str:
@@ -197,16 +94,15 @@ def _stacked(stacked: Sequence[StackedOn], base: str) -> str:
 
 
 def _at_a_glance(facts: PullFacts) -> str:
-    parts = [f"{_gate_count(facts.gates)}"]
+    parts = [_gate_count(facts.gates)]
+    if counted := _criteria_count(facts.criteria):
+        parts.append(counted)
     if facts.files:
         added, removed = sum(f.additions for f in facts.files), sum(f.deletions for f in facts.files)
-        parts.append(f"{len(facts.files)} {_plural('file', len(facts.files))} (+{added} −{removed})")
-    spent = money(facts.cost_microusd).replace("$", "&#36;")
-    if facts.budget_microusd is not None:
-        spent += f" of {money(facts.budget_microusd)}".replace("$", "&#36;")
-    parts.append(f"{spent}, {duration(facts.duration_s)}")
+        parts.append(f"{_count(len(facts.files), 'file')} (+{added} −{removed})")
+    parts.append(f"{_spent(facts)}, {duration(_worked(facts))}")
     if facts.repairs:
-        parts.append(f"{facts.repairs} {_plural('repair', facts.repairs)}")
+        parts.append(_count(facts.repairs, "repair"))
     if facts.confidence is not None:
         parts.append(f"the agent's confidence {facts.confidence:.0%}")
     worker = ", ".join(inline(each, 80) for each in (facts.agent, facts.model) if each)
@@ -221,46 +117,75 @@ def _gate_count(gates: Sequence[GateFact]) -> str:
     for verdict, word in (("pass", "passed"), ("concerns", "with concerns"), ("waived", "waived"), ("fail", "failed")):
         if count := sum(gate.verdict == verdict for gate in gates):
             words.append(f"{count} {word}")
-    return f"{len(gates)} {_plural('gate', len(gates))}: {', '.join(words)}"
+    return f"{_count(len(gates), 'gate')}: {', '.join(words)}"
 
 
-def _look_first(files: Sequence[FileFact]) -> str:
+def _criteria_count(criteria: Sequence[CriterionFact]) -> str:
+    """How many criteria are proven; "" where nobody looked."""
+    if not any(each.strength for each in criteria):
+        return ""
+    strong = sum(each.strength == "strong" for each in criteria)
+    return f"strong evidence for {strong} of {len(criteria)} criteria"
+
+
+def _look_first(files: Sequence[FileFact], concerns: Sequence[ConcernFact], link: Link) -> str:
     ranked = look_first(files)
     lines = []
     for number, (file, why) in enumerate(ranked[:8], 1):
         reasons = f": {inline('; '.join(why), 300)}" if why else ""
-        lines.append(f"{number}. {code(file.path, 300)} (+{file.additions} −{file.deletions}){reasons}")
+        lines.append(f"{number}. {link(file.path, None)} (+{file.additions} −{file.deletions}){reasons}")
     if len(ranked) > 8:
         lines.append(f"\n… and {len(ranked) - 8} more with less in them.")
-    return "\n".join(lines)
+    if concerns:
+        lines += ["\nFound, and not held against it:\n", *(_concern(each, link) for each in concerns[:20])]
+    return "\n".join(lines) + _more(len(concerns), 20)
+
+
+def _concern(concern: ConcernFact, link: Link) -> str:
+    place = f"{link(concern.file, concern.line)}: " if concern.file else ""
+    return f"- {place}{inline(concern.title, 300)} ({inline(concern.gate, 80)})"
 
 
 def _criteria(criteria: Sequence[CriterionFact]) -> str:
     if not criteria:
         return ""
+    looked = any(each.strength for each in criteria)
     rows = []
     for each in criteria[:100]:
-        evidence = "; ".join(inline(text, 300) for text in each.evidence[:10] if text.strip())
-        if len(each.evidence) > 10:
-            evidence += f"; and {len(each.evidence) - 10} more"
-        rows.append((inline(each.criterion, 500), evidence or "**none named**", "yes" if each.proven else "no"))
-    proven = any(each.proven for each in criteria)
-    header = ["Criterion", "Evidence that the agent names", "Proven"]
-    width = 3 if proven else 2
-    return table(header[:width], [row[:width] for row in rows]) + _more(len(criteria), 100)
+        row = (inline(each.criterion, 500), _evidence(each))
+        rows.append((*row[:1], _STRENGTHS.get(each.strength, inline(each.strength, 20)), row[1]) if looked else row)
+    header = ["Criterion", "Evidence", "What was seen or is claimed"] if looked else ["Criterion", "What is claimed"]
+    return table(header, rows) + _more(len(criteria), 100)
+
+
+def _evidence(criterion: CriterionFact) -> str:
+    """What was observed as it is; what the agent only says, said to be so."""
+    seen = _joined([code(text, 300, cell=True) for text in criterion.observed if text.strip()])
+    claimed = _joined([inline(text, 300) for text in criterion.evidence if text.strip()])
+    if seen and claimed:
+        return f"{seen}; *claimed:* {claimed}"
+    return seen or (f"*claimed:* {claimed}" if claimed else "**nothing named**")
+
+
+def _joined(texts: Sequence[str]) -> str:
+    more = f"; and {len(texts) - 10} more" if len(texts) > 10 else ""
+    return "; ".join(texts[:10]) + more
 
 
 def _gates(gates: Sequence[GateFact]) -> str:
     if not gates:
         return ""
+    order = {"fail": 0, "waived": 1, "concerns": 2, "pass": 3}
+    ranked = sorted(gates[:60], key=lambda gate: order.get(gate.verdict, 0))
     rows = []
-    for gate in gates[:60]:
+    for gate in ranked:
         reason = inline(gate.reason, 400)
         if gate.waived_by:
             why = f": {inline(gate.waived_reason, 300)}" if gate.waived_reason else ""
             reason = f"{reason} (waived by {inline(gate.waived_by, 80)}{why})"
-        verdict = inline(gate.verdict, 20) + (" (advisory)" if gate.advisory else "")
-        rows.append((inline(gate.gate, 80), f"**{verdict}**", reason, duration(gate.duration_ms / 1000)))
+        verdict = _VERDICTS.get(gate.verdict) or inline(gate.verdict, 20)
+        advisory = " (advisory)" if gate.advisory else ""
+        rows.append((inline(gate.gate, 80), f"{verdict}{advisory}", reason, duration(gate.duration_ms / 1000)))
     return table(["Gate", "Verdict", "Reason", "Took"], rows) + _more(len(gates), 60)
 
 
@@ -276,12 +201,51 @@ def _decisions(decisions: Sequence[DecisionFact]) -> str:
     return table(["Asked", "Answered", "By"], rows) + _more(len(decisions), 40) if rows else ""
 
 
-def _known_failures(failures: Sequence[str]) -> str:
-    if not failures:
+def _conflicts(conflicts: Sequence[ConflictFact]) -> str:
+    lines = []
+    for each in conflicts[:20]:
+        name = f"#{each.number} ({code(each.story)})" if each.number else code(each.story)
+        files = ", ".join(code(path, 200) for path in each.files[:6])
+        more = f" and {len(each.files) - 6} more" if len(each.files) > 6 else ""
+        advice = f". {inline(each.advice, 300)}" if each.advice else ""
+        lines.append(f"- {name}{f' in {files}{more}' if files else ''}{advice}")
+    return "\n".join(lines) + _more(len(conflicts), 20)
+
+
+def _other_failures(known: Sequence[str], flaky: Sequence[str]) -> str:
+    parts = []
+    for note, failures in (
+        ("These failed on the base commit already and are not held against this change:", known),
+        ("These failed in one run and passed in another of the same commit:", flaky),
+    ):
+        if failures:
+            lines = [f"- {code(each, 300)}" for each in failures[:30]]
+            parts.append("\n".join([note, "", *lines]) + _more(len(failures), 30))
+    return "\n\n".join(parts)
+
+
+def _costs(facts: PullFacts) -> str:
+    rows = [(inline(each.phase, 40), duration(each.seconds), _dollars(each.cost_microusd)) for each in facts.phases]
+    if not rows:
         return ""
-    lines = [f"- {code(each, 300)}" for each in failures[:30]]
-    note = "These failed on the base commit already and are not held against this change:"
-    return "\n".join([note, "", *lines]) + _more(len(failures), 30)
+    said = f"From the start to now: {duration(facts.duration_s)}, waiting included."
+    total = ("**all**", duration(_worked(facts)), f"**{_spent(facts)}**")
+    other = facts.cost_microusd - sum(each.cost_microusd for each in facts.phases)
+    earlier = [("earlier runs of this story", "", _dollars(other))] if other > 0 else []
+    return f"{table(['Phase', 'Time at work', 'Cost'], [*rows, *earlier, total])}\n\n{said}"
+
+
+def _spent(facts: PullFacts) -> str:
+    limit = f" of {_dollars(facts.budget_microusd)}" if facts.budget_microusd is not None else ""
+    return f"{_dollars(facts.cost_microusd)}{limit}"
+
+
+def _dollars(amount_microusd: int) -> str:
+    return money(amount_microusd).replace("$", "&#36;")
+
+
+def _worked(facts: PullFacts) -> float:
+    return sum(each.seconds for each in facts.phases) or facts.duration_s
 
 
 def _replay(facts: PullFacts) -> str:
@@ -289,7 +253,7 @@ def _replay(facts: PullFacts) -> str:
         f"git fetch {shlex.quote(facts.remote)} {shlex.quote(facts.branch)}",
         "git switch --detach FETCH_HEAD",
         *([f"git diff {shlex.quote(facts.base_sha)}...HEAD"] if facts.base_sha else []),
-        *_flat(facts.replay),
+        *_flat([facts.setup, *facts.replay]),
     ]
     head = f"At {code(facts.head_sha[:12])}, run {code(facts.run_id)}:\n\n" if facts.head_sha else ""
     return head + fence(lines, "sh")
@@ -303,8 +267,8 @@ def _more(count: int, shown: int) -> str:
     return f"\n\n… and {count - shown} more." if count > shown else ""
 
 
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
+def _count(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def duration(seconds: float) -> str:
@@ -317,3 +281,24 @@ def duration(seconds: float) -> str:
     if total < 3600:
         return f"{total // 60} min {total % 60} s"
     return f"{total // 3600} h {total % 3600 // 60} min"
+
+
+__all__ = [
+    "BODY_LIMIT",
+    "TITLE_LIMIT",
+    "ConcernFact",
+    "ConflictFact",
+    "CriterionFact",
+    "DecisionFact",
+    "GateFact",
+    "Marker",
+    "PhaseFact",
+    "PullFacts",
+    "StackedOn",
+    "compose_body",
+    "compose_title",
+    "duration",
+    "fit_body",
+    "marker",
+    "read_marker",
+]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from auto_dev.forge.body import BODY_LIMIT, fit
 from auto_dev.forge.github_requests import COMMENT_MARK
+from auto_dev.forge.marks import BODY_LIMIT, fit
 from auto_dev.text import clean, line
 
 

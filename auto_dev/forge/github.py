@@ -14,13 +14,14 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from auto_dev.errors import ForgeError
 from auto_dev.forge.allowance import Allowance
 from auto_dev.forge.base import Digest, DraftSpec, ForgeUnavailableError, Pull, Watched
-from auto_dev.forge.body import TITLE_LIMIT, fit_body, read_marker
+from auto_dev.forge.body import TITLE_LIMIT
 from auto_dev.forge.comments import mark_of, with_mark
 from auto_dev.forge.credentials import Bearer, Credentials
 from auto_dev.forge.github_answers import LabelAnswer, PullAnswer
 from auto_dev.forge.github_client import Clock, GitHubClient, Patience, RefusedError, Sleep, UncertainError
 from auto_dev.forge.github_news import NewsReader
 from auto_dev.forge.github_remarks import CommentAnswer
+from auto_dev.forge.marks import fit_body, read_marker, renewed, title_digest, with_title
 from auto_dev.text import clean, line
 
 PAGE: Final = 100
@@ -246,18 +247,22 @@ def choose(found: Sequence[PullAnswer], spec: DraftSpec) -> PullAnswer | None:
 
 
 def differences(answer: PullAnswer, spec: DraftSpec) -> dict[str, str]:
-    """What to change so that ``answer`` is as ``spec`` says.
+    """What to change so that ``answer`` is as ``spec`` says, and a person's words stay.
 
-    A pull request that a person opened from the branch keeps its words: it has text, and our marker is not in it.
+    A pull request that a person opened from the branch keeps all of its words: it has text, and our marker is not in
+    it. In ours, what they wrote around our part stays, and so does a title that is not the one we gave last.
     """
     changes: dict[str, str] = {}
     body = answer.body or ""
-    foreign = bool(body.strip()) and read_marker(body) is None and read_marker(spec.body) is not None
+    theirs, ours = read_marker(body), read_marker(spec.body)
+    foreign = bool(body.strip()) and theirs is None and ours is not None
+    renamed = theirs is not None and bool(theirs.title) and theirs.title != title_digest(answer.title)
     if not foreign:
-        if answer.title != spec.title:
+        if answer.title != spec.title and not renamed:
             changes["title"] = spec.title
-        if body.replace("\r\n", "\n").strip() != spec.body.strip():
-            changes["body"] = spec.body
+        wanted = renewed(body, spec.body) if theirs is not None else spec.body
+        if body.replace("\r\n", "\n").strip() != wanted.strip():
+            changes["body"] = wanted
     if answer.base.ref != spec.base:
         changes["base"] = spec.base
     return changes
@@ -269,7 +274,7 @@ def _presentable(spec: DraftSpec) -> DraftSpec:
         raise ForgeError(f"a pull request needs two branches, not {spec.branch!r} onto {spec.base!r}")
     title = line(spec.title, TITLE_LIMIT) or spec.branch
     labels = dict.fromkeys(name for name in (line(label, LABEL_LIMIT) for label in spec.labels) if name)
-    return DraftSpec(spec.branch, spec.base, title, fit_body(clean(spec.body)), tuple(labels))
+    return DraftSpec(spec.branch, spec.base, title, fit_body(with_title(clean(spec.body), title)), tuple(labels))
 
 
 def _same_repository(answer: PullAnswer) -> bool:

@@ -82,6 +82,11 @@ def fence(lines: Iterable[str], language: str = "") -> str:
     return "\n".join([f"{ticks}{language}", *flat, ticks])
 
 
+def folded(heading: str, text: str) -> str:
+    """``text`` (safe Markdown) behind a heading that opens it; "" for none. ``heading`` is our own words."""
+    return f"<details>\n<summary>{heading}</summary>\n\n{text}\n\n</details>" if text else ""
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells that are safe already (``inline``, ``code`` with ``cell``)."""
     lines = [_row(header), _row(["---"] * len(header))]

@@ -152,7 +152,7 @@ class StandInState:
         name = _text(body, "name", "Label")
         if name.lower() in self.data["labels"]:
             raise invalid("name", "already_exists", resource="Label")
-        self._add_label(name, str(body.get("color") or "ededed"), body.get("description"))
+        self._add_label(name, str(body.get("color") or "ededed"), str(body.get("description") or ""))
         self.save()
         return self.label(name)
 
@@ -162,7 +162,7 @@ class StandInState:
             raise invalid("labels", "invalid", resource="Label")
         for name in names:
             if name.lower() not in self.data["labels"]:  # GitHub makes it too
-                self._add_label(name, "ededed", None)
+                self._add_label(name, "ededed", "")
             if name.lower() not in stored["labels"]:
                 stored["labels"].append(name.lower())
         self.save()
@@ -207,7 +207,7 @@ class StandInState:
         labels = [self.label(name) for name in stored["labels"]]
         return shapes.pull(self.url, self.repository, live, labels, full=full)
 
-    def _add_label(self, name: str, color: str, description: str | None) -> None:
+    def _add_label(self, name: str, color: str, description: str) -> None:
         labels = self.data["labels"]
         labels[name.lower()] = {"id": len(labels) + 1, "name": name, "color": color, "description": description}
 

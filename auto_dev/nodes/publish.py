@@ -21,6 +21,7 @@ from auto_dev.model import DecisionStatus, FileStatus, Phase, PullState, Route
 from auto_dev.nodes.commands import outcome_from
 from auto_dev.nodes.context import RunContext, RunPausedError
 from auto_dev.nodes.leaving import Cleared, Leaving, redacted_text
+from auto_dev.nodes.pull_parts import concerns_of, conflicts_of, flaky_of, phases_of, web_of
 from auto_dev.nodes.state import PROCEED, StoryState
 from auto_dev.nodes.turn import report_of
 from auto_dev.nodes.verdicts import rule
@@ -131,6 +132,8 @@ async def pull_facts(state: StoryState, context: RunContext) -> PullFacts:
             row for row in await decisions.of_run(conn, context.run_id) if row["status"] == DecisionStatus.ANSWERED
         ]
         row = await runs.get(conn, context.run_id)
+        phases = await runs.phases(conn, context.project, context.run_id)
+        flaky = await runs.flaky(conn, context.project, context.run_id)
     started = row["started_at"] if row else None
     known = [outcome_from(entry) for entry in context.load("baseline.json") or []]
     concerns = {
@@ -166,6 +169,12 @@ async def pull_facts(state: StoryState, context: RunContext) -> PullFacts:
             )
             for entry in answered
         ),
+        concerns=concerns_of(verdicts),
+        conflicts=conflicts_of(verdicts, await _numbers(context)),
+        flaky=flaky_of(flaky),
+        phases=phases_of(phases),
+        setup=context.policy.setup.command or "",
+        web=web_of(context.policy.forge),
         known_failures=tuple(name for o in known if not o.ok for name in (o.failures or (f"the command {o.name}",))),
         stacked_on=await _stacked_on(context),
         cost_microusd=cost,
@@ -204,6 +213,12 @@ def _answer_label(row: dict[str, object]) -> str:
     assert isinstance(options, list)
     label = next((str(o["label"]) for o in options if o["id"] == row["answer"]), str(row["answer"]))
     return f"{label}: {row['answer_text']}" if row["answer_text"] else label
+
+
+async def _numbers(context: RunContext) -> dict[str, int | None]:
+    """The number of each story's pull request."""
+    rows = await context.services.db.fetch_all(QUERIES["pull_rows"], {"project": context.project})
+    return {str(row["story_id"]): row["number"] for row in rows}
 
 
 async def _stacked_on(context: RunContext) -> tuple[StackedOn, ...]:

@@ -219,7 +219,33 @@ WITH fenced AS MATERIALIZED (SELECT fence(%(project)s, %(story)s, %(epoch)s)),
          UPDATE runs SET node = %(node)s, phase = %(phase)s, progress = greatest(progress, %(progress)s)
            FROM fenced WHERE id = %(run)s)
 INSERT INTO events (project_id, kind, story_id, run_id, data)
-SELECT %(project)s, 'RUN_STEP', %(story)s, %(run)s, jsonb_build_object('node', %(node)s::text) FROM fenced
+SELECT %(project)s, 'RUN_STEP', %(story)s, %(run)s,
+       jsonb_build_object('node', %(node)s::text, 'phase', %(phase)s::text) FROM fenced
+
+-- name: phases_of_run
+-- Where time and money of a run went, in the order of the phases' begin. A step lasts until the next thing that
+-- happened to the run: the time in which it waits, is paused or has no daemon is in no phase. What a request costs
+-- belongs to the step in which it was made.
+WITH marks AS (
+         SELECT at, data->>'phase' AS phase, coalesce(lead(at) OVER (ORDER BY at, id), now()) AS until
+           FROM events
+          WHERE project_id = %(project)s AND run_id = %(run)s
+            AND kind IN ('RUN_STEP', 'RUN_STARTED', 'RUN_PAUSED', 'RUN_RESUMED', 'RUN_RECOVERED',
+                         'DECISION_OPENED', 'DECISION_ANSWERED'))
+SELECT m.phase, sum(extract(epoch FROM m.until - m.at))::float AS seconds, coalesce(sum(r.cost), 0)::bigint AS cost
+  FROM marks m
+  LEFT JOIN LATERAL (
+         SELECT sum(charged_microusd) AS cost FROM reservations
+          WHERE run_id = %(run)s AND created_at >= m.at AND created_at < m.until) r ON true
+ WHERE m.phase IS NOT NULL
+ GROUP BY m.phase
+ ORDER BY min(m.at)
+
+-- name: flaky_of_run
+-- What failed now and then while the run was worked on, by command.
+SELECT data->>'command' AS command, data->'tests' AS tests FROM events
+ WHERE project_id = %(project)s AND run_id = %(run)s AND kind = 'TESTS_FLAKY'
+ ORDER BY id
 
 -- name: set_base
 UPDATE runs SET base_sha = %(base_sha)s, base_branch = %(base_branch)s WHERE id = %(run)s

@@ -128,6 +128,16 @@ async def accepted(conn: Connection, run: str) -> frozenset[str]:
     return frozenset(row["fingerprint"] for row in rows)
 
 
+async def phases(conn: Connection, project: str, run: str) -> list[DictRow]:
+    """Time at work and cost of the run so far: {"phase", "seconds", "cost"} (micro-dollars)."""
+    return await (await conn.execute(QUERIES["phases_of_run"], {"project": project, "run": run})).fetchall()
+
+
+async def flaky(conn: Connection, project: str, run: str) -> list[DictRow]:
+    """What failed now and then in the run: {"command", "tests": [...]}."""
+    return await (await conn.execute(QUERIES["flaky_of_run"], {"project": project, "run": run})).fetchall()
+
+
 async def verdicts(conn: Connection, run: str) -> list[DictRow]:
     """The last verdict of each gate."""
     return await (await conn.execute(QUERIES["latest_verdicts"], {"run": run})).fetchall()

@@ -21,6 +21,7 @@ from auto_dev.forge.body import marker
 from auto_dev.forge.credentials import StaticToken
 from auto_dev.forge.github import GitHubForge
 from auto_dev.forge.github_client import MAX_ANSWER, Patience
+from auto_dev.forge.marks import with_title
 from auto_dev.forge.standin import StandIn
 from auto_dev.model import PullState
 from tests.github_support import TOKEN, CheckedTransport, InProcess, github
@@ -112,7 +113,7 @@ def assert_one_draft(standin: StandIn) -> None:
     [stored] = standin.pulls()
     assert (stored["number"], stored["draft"], stored["state"]) == (1, True, "open")
     assert (stored["head"], stored["base"], stored["title"]) == (SPEC.branch, SPEC.base, SPEC.title)
-    assert stored["body"].strip() == SPEC.body.strip()
+    assert stored["body"].strip() == with_title(SPEC.body, SPEC.title).strip()
     assert stored["labels"] == ["auto-dev"]
     made = [each for each in standin.changes() if each["path"].endswith("/pulls") and each["status"] == 201]
     assert len(made) == 1

@@ -19,6 +19,7 @@ from auto_dev.forge.base import DraftSpec, ForgeUnavailableError
 from auto_dev.forge.body import marker
 from auto_dev.forge.credentials import StaticToken
 from auto_dev.forge.github import GitHubForge
+from auto_dev.forge.marks import BEGIN, Marker, read_marker, with_title
 from auto_dev.forge.standin import StandIn
 from auto_dev.model import PullState
 from tests.github_support import NOW, TOKEN, CheckedTransport, Slept, github
@@ -26,6 +27,7 @@ from tests.github_support import NOW, TOKEN, CheckedTransport, Slept, github
 pytestmark = pytest.mark.integration
 
 SPEC = DraftSpec("auto-dev/A-1", "main", "A-1: title", f"words\n\n{marker('A-1', 'r1')}\n", ("auto-dev",))
+OURS = DraftSpec("auto-dev/A-1", "main", "A-1: title", f"{BEGIN}\n\nwords\n\n{marker('A-1', 'r1')}\n", ("auto-dev",))
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
@@ -68,7 +70,7 @@ async def test_a_second_run_changes_the_same_draft(standin: StandIn, forge: GitH
     pull = await forge.ensure_draft(second)
     assert (pull.number, pull.base, pull.state) == (1, "auto-dev/A-0", PullState.DRAFT)
     [stored] = standin.pulls()
-    assert (stored["title"], stored["body"].strip()) == ("A-1: new", second.body.strip())
+    assert (stored["title"], stored["body"].strip()) == ("A-1: new", with_title(second.body, "A-1: new").strip())
     assert stored["labels"] == ["auto-dev", "b/ä 🎉"]
 
 
@@ -135,7 +137,7 @@ async def test_a_body_that_is_too_long_is_cut(standin: StandIn, forge: GitHubFor
     [stored] = standin.pulls()
     assert len(stored["body"]) <= 65_536
     assert "The rest is left out" in stored["body"]
-    assert stored["body"].endswith(f"{marker('A-1', 'r1')}\n")
+    assert read_marker(stored["body"]) == Marker("A-1", "r1")
     assert not [each for each in standin.changes() if each["method"] == "PATCH"]
 
 
@@ -378,3 +380,36 @@ async def test_the_configuration_chooses_the_forge(
         make_forge(config, None, tmp_path)
     assert make_credentials(ForgeConfig(), lambda _: TOKEN, clock=lambda: NOW) is None
     assert make_forge(ForgeConfig(), None, tmp_path).name == "none"
+
+
+async def test_what_a_person_wrote_and_set_survives_a_second_run(standin: StandIn, forge: GitHubForge) -> None:
+    await forge.ensure_draft(OURS)
+    standin.act(1, "ready")
+    [stored] = standin.pulls()
+    edited = f"Reviewed with Kim.\n\n{stored['body']}\n- [x] tried it".replace("\n", "\r\n")
+    standin.state.patch(1, {"title": "Due dates, at last", "body": edited})
+    standin.state.add_labels(1, {"labels": ["needs-kim"]})
+    second = DraftSpec(
+        OURS.branch, "main", "A-1: title", OURS.body.replace("words", "newer").replace("r1", "r2"), ("x",)
+    )
+    pull = await forge.ensure_draft(second)
+    assert (pull.number, pull.state, pull.title) == (1, PullState.OPEN, "Due dates, at last")
+    [stored] = standin.pulls()
+    body = stored["body"].replace("\r\n", "\n")
+    assert body.startswith(f"Reviewed with Kim.\n\n{BEGIN}\n")
+    assert body.endswith("\n\n- [x] tried it")
+    assert ("words" in body, "newer" in body) == (False, True)
+    assert (stored["title"], stored["labels"]) == ("Due dates, at last", ["auto-dev", "needs-kim", "x"])
+    changes = len(standin.changes())
+    await forge.ensure_draft(second)
+    assert len(standin.changes()) == changes
+
+
+async def test_a_title_that_nobody_touched_follows_the_story(standin: StandIn, forge: GitHubForge) -> None:
+    await forge.ensure_draft(OURS)
+    for title in ("A-1: fixes #\u200b12", "A-1: another"):
+        await forge.ensure_draft(DraftSpec(OURS.branch, "main", title, OURS.body))
+        [stored] = standin.pulls()
+        assert stored["title"] == title
+        standin.state.patch(1, {"title": title.replace("\u200b", "")})  # a server that leaves such characters out
+    assert len(standin.pulls()) == 1

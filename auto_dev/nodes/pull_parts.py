@@ -1,0 +1,64 @@
+"""Parts of a pull request's text that are made of rows: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from auto_dev.config import ForgeConfig
+from auto_dev.forge.facts import ConcernFact, ConflictFact, PhaseFact
+from auto_dev.model import Verdict
+
+INTEGRATION: Final = "integration"
+
+
+def concerns_of(verdicts: Iterable[Mapping[str, Any]]) -> tuple[ConcernFact, ...]:
+    """What gates found and let pass, with its place; what conflicts with other stories has a section of its own."""
+    return tuple(
+        ConcernFact(str(verdict["gate"]), str(entry.get("title", "")), str(entry.get("file", "")), _line(entry))
+        for verdict in verdicts
+        if verdict["verdict"] != Verdict.PASS and verdict["gate"] != INTEGRATION
+        for entry in verdict["evidence"]
+        if entry.get("title")
+    )
+
+
+def conflicts_of(verdicts: Iterable[Mapping[str, Any]], numbers: Mapping[str, int | None]) -> tuple[ConflictFact, ...]:
+    """Other open stories with which this one does not merge. ``numbers``: the pull request of each story."""
+    files: dict[str, list[str]] = {}
+    advice: dict[str, str] = {}
+    for verdict in verdicts:
+        for entry in verdict["evidence"] if verdict["gate"] == INTEGRATION else ():
+            if not (story := str(entry.get("story", ""))):
+                continue
+            named = entry.get("files") or ([entry["file"]] if entry.get("file") else [])
+            files.setdefault(story, []).extend(str(path) for path in named)
+            advice[story] = str(entry.get("advice", "")) or advice.get(story, "")
+    return tuple(
+        ConflictFact(story, tuple(dict.fromkeys(paths)), numbers.get(story), advice[story])
+        for story, paths in files.items()
+    )
+
+
+def phases_of(rows: Iterable[Mapping[str, Any]]) -> tuple[PhaseFact, ...]:
+    return tuple(PhaseFact(str(row["phase"]), float(row["seconds"]), int(row["cost"])) for row in rows)
+
+
+def web_of(config: ForgeConfig) -> str:
+    """The repository's page, "" without a forge."""
+    if config.kind == "none" or not config.repository:
+        return ""
+    api = urlsplit(config.api_url)
+    # github.com and the tenants of ghe.com have their API beside; an Enterprise server has it below /api/v3.
+    return f"{api.scheme}://{api.netloc.removeprefix('api.')}/{config.repository}"
+
+
+def flaky_of(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What failed in one run of a command and not in another."""
+    return tuple(dict.fromkeys(str(name) for row in rows for name in row["tests"]))
+
+
+def _line(entry: Mapping[str, Any]) -> int | None:
+    at = entry.get("line")
+    return at if isinstance(at, int) and at > 0 else None
