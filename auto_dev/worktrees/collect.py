@@ -159,5 +159,13 @@ async def reset(site: Site, sha: str) -> str | None:
     return kept
 
 
+async def lay(site: Site, tree: str) -> None:
+    """Make index and files those of ``tree``, the branch staying where it is; the agent's index shows it as staged."""
+    record = site.record()
+    await load_tree(site.at, tree)
+    story = await site.story(record)
+    await build.renew_private(site, record, story.head, story.refs)
+
+
 def _salvage_message(record: Record) -> str:
     return with_trailers("Salvage of unsaved work", {"Story": record.story_id, "Run": record.run_id})

@@ -11,7 +11,7 @@ from auto_dev.worktrees import outgoing, parse
 from auto_dev.worktrees.folders import delete, scratch
 from auto_dev.worktrees.git import GitAt, Identity
 from auto_dev.worktrees.names import require_sha
-from auto_dev.worktrees.parse import LOG_FORMAT, Commit, FileChange
+from auto_dev.worktrees.parse import LOG_FORMAT, Commit, FileChange, Link
 
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color")
 
@@ -162,6 +162,44 @@ class History:
         env = identity_env(self._identity, max(int(time) for time in times))
         arguments = ("commit-tree", tree, "-p", one, "-p", other, "-F", "-")
         return await self._at.text(*arguments, input=f"{message.rstrip()}\n".encode(), env=env)
+
+    async def three_way(self, base: str, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]:
+        """What ``theirs`` changed since ``base``, done to ``ours``: the tree, and the files in which it conflicts.
+
+        Any commits or trees. A tree with conflicts holds git's markers in those files.
+        """
+        # merge-tree takes no base before git 2.40, so that three commits are made which have none but ``base``.
+        env = identity_env(self._identity, 1_000_000_000)  # a fixed time: the same commits each time
+        root = await self._at.text("commit-tree", f"{require_sha(base)}^{{tree}}", "-m", "base", env=env)
+        one, other = [
+            await self._at.text("commit-tree", f"{require_sha(sha)}^{{tree}}", "-p", root, "-m", name, env=env)
+            for sha, name in ((ours, "ours"), (theirs, "theirs"))
+        ]
+        return await self._merge_tree(one, other)
+
+    async def chain(self, base: str, head: str) -> list[Link]:
+        """The commits that lead from ``base`` to ``head``, oldest first; of a merge only what it did to its branch."""
+        span = f"{require_sha(base)}..{require_sha(head)}"
+        arguments = ("--first-parent", "--reverse", "--no-show-signature", "--no-notes", "--no-mailmap", "--date=raw")
+        output = await self._at.run("log", "-z", f"--format={parse.LINK_FORMAT}", *arguments, span)
+        return parse.links(output.stdout)
+
+    async def tree_of(self, sha: str) -> str:
+        """The tree of a commit."""
+        return await self._at.text("rev-parse", "--verify", "--end-of-options", f"{require_sha(sha)}^{{tree}}")
+
+    async def has(self, sha: str) -> bool:
+        """Whether this commit is here."""
+        output = await self._at.run("cat-file", "-e", f"{require_sha(sha)}^{{commit}}", check=False)
+        return output.code == 0
+
+    async def again(self, link: Link, tree: str, parent: str) -> str:
+        """The commit ``link`` on another parent; the same input gives the same commit."""
+        name, email = link.author or self._identity.name, link.email or self._identity.email
+        author = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": email, "GIT_AUTHOR_DATE": f"@{link.author_date}"}
+        env = {**identity_env(self._identity), **author, "GIT_COMMITTER_DATE": f"@{link.commit_date}"}
+        message = link.message.encode("utf-8", "surrogateescape")
+        return await self._at.text("commit-tree", tree, "-p", parent, "-F", "-", input=message, env=env)
 
     async def _merge_tree(self, one: str, other: str) -> tuple[str, tuple[str, ...]]:
         arguments = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", "--allow-unrelated-histories")

@@ -39,6 +39,19 @@ class Commit:
     body: str
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A commit with all that is needed to make it again elsewhere; dates as git takes them."""
+
+    sha: str
+    parents: tuple[str, ...]
+    author: str
+    email: str
+    author_date: str
+    commit_date: str
+    message: str
+
+
 def changes(raw: bytes) -> list[FileChange]:
     """The output of ``git diff-tree -r -z -M --raw --numstat BASE HEAD``. Raises GitError when it is something else."""
     fields = iter(raw.split(b"\0"))
@@ -117,6 +130,16 @@ def commits(raw: bytes) -> list[Commit]:
     fields = raw.decode("utf-8", "replace").split("\0")
     rows = zip(*[iter(fields)] * 6, strict=False)
     return [Commit(sha, author, email, int(at or 0), subject, body) for sha, author, email, at, subject, body in rows]
+
+
+LINK_FORMAT = "%H%x00%P%x00%an%x00%ae%x00%ad%x00%cd%x00%B"
+
+
+def links(raw: bytes) -> list[Link]:
+    """The output of ``git log -z --date=raw --format=LINK_FORMAT``."""
+    fields = raw.decode("utf-8", "surrogateescape").split("\0")
+    rows = zip(*[iter(fields)] * 7, strict=False)
+    return [Link(sha, tuple(parents.split()), *rest) for sha, parents, *rest in rows]
 
 
 def paths(raw: bytes) -> list[str]:

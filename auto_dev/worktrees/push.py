@@ -34,7 +34,7 @@ async def push(mirror: Mirror, branch: str, sha: str, remote: Remote) -> PushRes
     previous = (await ls_remote(mirror.git, mirror.path, remote, ref)).get(ref)
     if previous == sha:
         return PushResult(branch, sha, pushed=False, previous=previous)
-    if previous is not None and not await _is_ours(mirror, previous):
+    if previous is not None and not await is_ours(mirror, previous):
         raise RemoteError(
             f"{branch} has commits on the remote that are not auto-dev's ({previous[:12]})",
             where=branch,
@@ -59,7 +59,7 @@ async def push(mirror: Mirror, branch: str, sha: str, remote: Remote) -> PushRes
     return PushResult(branch, sha, pushed=True, previous=previous)
 
 
-async def _is_ours(mirror: Mirror, sha: str) -> bool:
+async def is_ours(mirror: Mirror, sha: str) -> bool:
     """Whether a ref of ours contains ``sha``: then the mirror keeps all that overwriting it would drop.
 
     This needs no record of the last push, which a crash could lose: a branch moves on from a commit only after that

@@ -122,6 +122,15 @@ class Worktrees:
         async with self._site(worktree) as site:
             return await collect.reset(site, sha)
 
+    async def lay(self, worktree: Worktree, tree: str) -> None:
+        """Make the files those of ``tree``, uncommitted: the next ``collect`` commits what became of them.
+
+        Only after ``reset``, which keeps what would be overwritten.
+        """
+        require_sha(tree)
+        async with self._site(worktree) as site:
+            await collect.lay(site, tree)
+
     async def remove(self, worktree: Worktree) -> str | None:
         """Delete the worktree; its branch stays. The salvage ref of what was unsaved. Repeating it is harmless."""
         async with self._site(worktree) as site:
