@@ -212,7 +212,7 @@ def logs(
 @app.command()
 def prs(as_json: Json = False) -> None:
     """The pull requests."""
-    from auto_dev.commands.status import prs
+    from auto_dev.commands.pulls import prs
 
     _run(prs(as_json=as_json))
 

@@ -225,6 +225,10 @@ class ForgeConfig(_Section):
     label: str = "auto-dev"
     app_id: int | str | None = None
     installation_id: int | None = Field(default=None, ge=1)
+    follow_up_minutes: Annotated[float, Field(ge=0, le=1440)] = 5  # between two looks at open pull requests; 0: none
+    follow_up_attempts: Annotated[int, Field(ge=0, le=10)] = 2  # for one pull request, until a person speaks
+    follow_up_requests: Annotated[int, Field(ge=10, le=5000)] = 500  # an hour, for looking
+    trusted_bots: list[str] = []  # logins of bots whose comments an agent may act on, such as "sonarqubecloud"
 
     @model_validator(mode="after")
     def _complete(self) -> ForgeConfig:

@@ -72,6 +72,20 @@ class Trigger(StrEnum):
     AUTOPILOT = "autopilot"
 
 
+class RunKind(StrEnum):
+    STORY = "story"  # works on the story from its beginning
+    FOLLOW_UP = "follow_up"  # goes on from what an earlier run published
+
+
+class Cause(StrEnum):
+    """Why a published story is worked on again."""
+
+    CHECK = "check"  # a check of the present head failed
+    REMARK = "remark"  # somebody who may write to the repository said something
+    MOVED = "moved"  # what the story is stacked on was merged or rewritten
+    CONFLICT = "conflict"  # the pull request cannot be merged any more
+
+
 class Verdict(StrEnum):
     PASS = "pass"  # noqa: S105 (a verdict, no secret)
     CONCERNS = "concerns"

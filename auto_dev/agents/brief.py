@@ -53,6 +53,12 @@ _REPAIR: Final = (
     "is below. Mend the cause. Do not delete, skip or weaken a test to get past a check."
 )
 
+_FOLLOW_UP: Final = (
+    "Go on with this story, in the folder that you are in: its work is there, and its pull request waits for review. "
+    "Something came back; it is below. Do what is asked as far as it belongs to the story, and nothing else. Do not "
+    "delete, skip or weaken a test to get past a check."
+)
+
 _RULES: Final = {
     Phase.PLAN: ("Change nothing.",),
     Phase.REVIEW: ("Change nothing.",),
@@ -75,15 +81,17 @@ def compose_brief(
     findings: str = "",
     hint: str = "",
     context: str = "",
+    follow_up: str = "",
 ) -> str:
     """The brief for one call of an agent, as Markdown.
 
     ``rules`` is the text of the project's AGENTS.md and the like, ``findings`` what gates found in former rounds,
-    ``hint`` what a person added, ``context`` the plan (phase implement) or the diff (phase review).
+    ``hint`` what a person added, ``context`` the plan (phase implement) or the diff (phase review), ``follow_up`` what
+    came back on the story's pull request.
     """
     parts = [
         f"# {clean(story.id)}: {_one(story.title)}",
-        _task(phase, round),
+        _task(phase, round, follow_up=bool(follow_up)),
         _section("Goal", story.goal),
         _list("Context", story.context),
         _list("Acceptance criteria", story.acceptance_criteria, numbered=True),
@@ -91,6 +99,7 @@ def compose_brief(
         _list("Stop conditions: if one of these holds, stop and report it", story.stop_conditions),
         _section("The story in full", story.body),
         _section("A person says", hint),
+        _section("What came back on the pull request", follow_up),
         _section("What was found in your earlier attempt", findings),
         _section("The change to review" if phase is Phase.REVIEW else "The plan", context, fence=phase is Phase.REVIEW),
         _section("The project's own rules", rules),
@@ -100,9 +109,11 @@ def compose_brief(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _task(phase: Phase, round_number: int) -> str:
+def _task(phase: Phase, round_number: int, *, follow_up: bool) -> str:
     if phase in _TASKS:
         return _TASKS[phase]
+    if follow_up and not round_number:
+        return _FOLLOW_UP
     return _REPAIR if round_number else _IMPLEMENT
 
 

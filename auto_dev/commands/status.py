@@ -1,4 +1,4 @@
-"""``auto-dev status``, ``prs``, ``decide`` (listing) and ``logs``: what is, from the database."""
+"""``auto-dev status``, ``decide`` (listing) and ``logs``: what is, from the database."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _print(facts: Mapping[str, Any], as_json: bool) -> None:
             s["id"],
             _status_words(s),
             line(s["title"], 60),
-            s["pr"] or line(s["reason"], 120),
+            _where_words(s),
             money(microusd(s["cost_usd"])),
         )
         for s in stories
@@ -162,6 +162,14 @@ def _print(facts: Mapping[str, Any], as_json: bool) -> None:
     state = f"daemon runs (PID {daemon['pid']})" if daemon else "no daemon runs"
     paused = (", panic" if facts["panic"] else "") + (", paused" if facts["paused"] else "")
     output.say(f"{state}{paused} · today {money(spent)} of {money(cap)}")
+
+
+def _where_words(story: Mapping[str, Any]) -> str:
+    """The pull request, and why it is not only waiting for review; without one the reason."""
+    reason = line(story["reason"], 120)
+    if story["pr"] and reason and story["status"] == "in_review":
+        return f"{story['pr']} ({reason})"
+    return story["pr"] or reason
 
 
 def _status_words(story: Mapping[str, Any]) -> str:
@@ -187,34 +195,6 @@ def print_decision(decision: Mapping[str, Any]) -> None:
         star = " (recommended)" if option["recommended"] else ""
         output.say(f"    auto-dev decide {decision['id']} --answer {option['id']}{text}   # {option['label']}{star}")
     output.say()
-
-
-async def prs(*, as_json: bool) -> ExitCode:
-    """Print the pull requests that wait for review, and those that were."""
-    from auto_dev.store.events import QUERIES
-
-    place = await here(lenient=True)
-    rows: Sequence[DictRow] = ()
-    if place.known:
-        async with place.database() as db:
-            rows = await db.fetch_all(QUERIES["pull_rows"], {"project": place.project_id})
-    pulls = [
-        {
-            "story": row["story_id"], "title": row["title"], "state": row["state"], "number": row["number"],
-            "url": row["url"], "branch": row["branch"], "base": row["base"], "head_sha": row["head_sha"],
-        }
-        for row in rows
-    ]  # fmt: skip
-    if as_json:
-        output.emit_json({"pull_requests": pulls})
-    elif not pulls:
-        output.say("No pull requests yet.")
-    else:
-        output.table(
-            ("story", "state", "branch → base", "where"),
-            [(p["story"], p["state"], f"{p['branch']} → {p['base']}", p["url"]) for p in pulls],
-        )
-    return ExitCode.DONE
 
 
 async def decisions_list(*, as_json: bool, only: str | None = None) -> ExitCode:

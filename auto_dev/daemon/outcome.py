@@ -60,16 +60,18 @@ async def outlook(conn: Connection, project: str, idle_reason: str) -> Outlook:
         1 for row in paused if row["resume_at"] is not None and not str(row["reason"]).startswith(("budget", "outside"))
     )
     queued = sum(1 for row in rows if row["run_status"] == "queued")
-    startable = statuses.count("queued") - queued
+    running = sum(1 for row in rows if row["run_status"] == "running")
+    startable = sum(1 for row in rows if row["status"] == "queued" and row["run_status"] != "queued")
+    unanswered = sum(1 for row in rows if row["status"] == "in_review" and row["run_status"] == "failed")
     held = len(paused) - over_budget - delayed
     if idle_reason == "panic":  # nothing is claimed and nothing resumes
         held, queued, delayed = held + queued + delayed, 0, 0
     return Outlook(
-        busy=statuses.count("running") + queued,
+        busy=running + queued,
         startable=0 if idle_reason else startable,
         decisions=sum(1 for row in asked if row["kind"] != BUDGET),
         budget=over_budget + (startable if idle_reason == "budget" else 0),
-        failures=statuses.count("failed") + statuses.count("invalid"),
+        failures=statuses.count("failed") + statuses.count("invalid") + unanswered,
         held=held + (startable if idle_reason not in ("", "budget") else 0),
         delayed=delayed,
     )

@@ -14,9 +14,10 @@ from psycopg.rows import DictRow
 from auto_dev.budget.limits import CENT, BudgetLimits
 from auto_dev.config import Config, in_window, parse_window
 from auto_dev.daemon.graphs import graph_version
+from auto_dev.daemon.reactions import due
 from auto_dev.model import RunStatus, Trigger
 from auto_dev.nodes.context import Services
-from auto_dev.store import backlog, panics, runs
+from auto_dev.store import backlog, follow_ups, panics, runs
 from auto_dev.store.events import QUERIES, Connection, emit
 from auto_dev.stories.model import Story
 
@@ -142,11 +143,33 @@ class Scheduler:
         try:
             # Two finished stories may both see the child that they unblock; the index lets one of them have it.
             async with conn.transaction():
+                # What is nearly done comes first.
+                free -= await self._follow_up(conn, config, free)
                 for story_id in await backlog.candidates(conn, project, free):
                     await self._start(conn, story_id, config)
         except psycopg.errors.UniqueViolation:
             log.info("a run was started elsewhere", extra={"action": "dispatch_race"})
         return Idle()
+
+    async def _follow_up(self, conn: Connection, config: Config, limit: int) -> int:
+        """Start what answers open pull requests; how many runs that are. A fact and its run are one commit."""
+        project = self._services.place.id
+        found = await due(conn, self._services, config, limit)
+        for one in found:
+            row = await backlog.row(conn, project, one.story)
+            former = await runs.get(conn, one.follows)
+            assert row is not None
+            assert former is not None
+            story = backlog.story_of(row)
+            if not story.acceptance_criteria:  # a person may have stated them
+                stated = tuple(former["policy"]["story"].get("acceptance_criteria") or ())
+                story = story.model_copy(update={"acceptance_criteria": stated})
+            run = await start_run(
+                conn, project, story, config, former["base_branch"],
+                trigger=Trigger(former["triggered_by"]), follows=one.follows, purpose=one.reaction.purpose,
+            )  # fmt: skip
+            await follow_ups.take(conn, project, one.number, run, one.reaction.take)
+        return len(found)
 
     async def _start(self, conn: Connection, story_id: str, config: Config) -> None:
         row = await backlog.row(conn, self._services.place.id, story_id)
@@ -165,8 +188,13 @@ async def start_run(
     *,
     trigger: Trigger = Trigger.MANUAL,
     hint: str = "",
+    follows: str | None = None,
+    purpose: str = "",
 ) -> str:
-    """Make a run of ``story`` under the policy as it is now, with its job, in the caller's transaction."""
+    """Make a run of ``story`` under the policy as it is now, with its job, in the caller's transaction.
+
+    ``follows``: the run whose published work a follow-up goes on from, for ``purpose``.
+    """
     return await runs.create(
         conn,
         project,
@@ -177,4 +205,6 @@ async def start_run(
         graph_version=graph_version(config.run.graph),
         triggered_by=trigger,
         hint=hint,
+        follows=follows,
+        purpose=purpose,
     )

@@ -21,6 +21,7 @@ from auto_dev.config import Config
 from auto_dev.daemon import digest
 from auto_dev.daemon.checkout import read_stories
 from auto_dev.daemon.control import Control
+from auto_dev.daemon.followup import Follower
 from auto_dev.daemon.outcome import Outlook, exit_code, outlook
 from auto_dev.daemon.runner import Runner
 from auto_dev.daemon.scheduler import OPERATOR, STOPPED, Idle, Scheduler, window_opens
@@ -72,6 +73,7 @@ class Daemon:
         self._told = digest.Told()
         self._idle = Idle()
         self._outlook = Outlook()
+        self.follower = Follower(services, lambda: self.config)
         services.interruption = self._interruption
         services.dispatch = self.scheduler.dispatch
         services.others = self._has_others
@@ -96,6 +98,7 @@ class Daemon:
             self._forever("leases", self._lease_beats()),
             self._forever("listener", self._listen()),
             self._forever("outbox", self._deliverer.run(self._stop)),
+            self._forever("pulls", self.follower.once() if self.settings.once else self.follower.run(self._stop)),
         ]
         worker = asyncio.create_task(self._work(), name="worker")
         try:
@@ -232,6 +235,7 @@ class Daemon:
 
     async def _tick(self) -> None:
         services, project = self.services, self.settings.project_id
+        looked = self.follower.looked.is_set()  # what a look found is seen by what follows
         async with services.db.transaction() as conn:
             row = await (await conn.execute(QUERIES["get_project"], {"project": project})).fetchone()
             self._project_paused = bool(row and row["paused"])
@@ -243,7 +247,8 @@ class Daemon:
                 await runs.requeue(conn, project, due["id"], [RunStatus.PAUSED])
             self._idle = await self.scheduler.dispatch(conn)
             self._outlook = await outlook(conn, project, self._idle.reason)
-        if self.settings.once and not self.runner.in_hand and self._outlook.finished and not self._stop.is_set():
+        over = looked and not self.runner.in_hand and self._outlook.finished
+        if self.settings.once and over and not self._stop.is_set():
             self._finished = True
             self.stop()
 

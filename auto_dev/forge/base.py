@@ -202,6 +202,10 @@ class Forge(Protocol):
         """
         ...
 
+    async def checks(self, sha: str, allowance: Allowance) -> Checks:
+        """The checks of any commit, such as the one that a pull request began at."""
+        ...
+
     async def comment(self, number: int, body: str, key: str) -> str:
         """Say ``body`` on the pull request, once per ``key`` whatever happens; returns the comment's address.
 

@@ -60,7 +60,7 @@ def compose_body(facts: PullFacts) -> str:
         folded("What the agent says (a claim, not checked)", quoted(facts.summary)),
         folded("Cost and time", _costs(facts)),
         folded("Replay", _replay(facts)),
-        marker(facts.story_id, facts.run_id),
+        marker(facts.story_id, facts.opened_by or facts.run_id),
     ]
     return fit_body("\n\n".join(section for section in sections if section) + "\n")
 

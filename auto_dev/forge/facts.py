@@ -93,7 +93,8 @@ class PullFacts:
     ``files`` are the changed ones, ``concerns`` what gates found and let pass, ``known_failures`` what failed before
     any work, ``flaky`` what failed now and then, ``replay`` the commands that the gates ran after ``setup``, ``remote``
     what to fetch the branch from, ``web`` the repository's page, "" where there is none. ``duration_s`` is from the
-    start on, with all waiting; ``repairs``: how often the agent was sent back with evidence.
+    start on, with all waiting; ``repairs``: how often the agent was sent back with evidence. ``opened_by`` is the run
+    whose marker it bears, when that is an earlier one.
     """
 
     story_id: str
@@ -126,3 +127,4 @@ class PullFacts:
     replay: tuple[str, ...] = ()
     remote: str = "origin"
     web: str = ""
+    opened_by: str = ""

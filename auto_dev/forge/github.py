@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from auto_dev.errors import ForgeError
 from auto_dev.forge.allowance import Allowance
-from auto_dev.forge.base import Digest, DraftSpec, ForgeUnavailableError, Pull, Watched
+from auto_dev.forge.base import Checks, Digest, DraftSpec, ForgeUnavailableError, Pull, Watched
 from auto_dev.forge.body import TITLE_LIMIT
 from auto_dev.forge.comments import mark_of, with_mark
 from auto_dev.forge.credentials import Bearer, Credentials
@@ -93,6 +93,9 @@ class GitHubForge:
         if answer.state == "open" and answer.base.ref != base:
             answer = self._parse(_PULL, await self._client.patch(f"/pulls/{number}", {"base": base}))
         return answer.pull()
+
+    async def checks(self, sha: str, allowance: Allowance) -> Checks:
+        return await self._reader.checks(sha, allowance)
 
     async def news(self, watched: Sequence[Watched], allowance: Allowance) -> Digest:
         return await self._reader.digest(watched, allowance)

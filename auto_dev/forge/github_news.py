@@ -106,6 +106,10 @@ class NewsReader:
             self._memories[number].asked_at = self._clock()
         return Digest(tuple(news[number] for number in wanted if number in news), tuple(left_out), troubles)
 
+    async def checks(self, sha: str, allowance: Allowance) -> Checks:
+        """The checks of a commit that no watched pull request has as its head."""
+        return await self._checks(sha, _Memory(), allowance)
+
     async def _open_pulls(self, wanted: set[int], allowance: Allowance) -> dict[int, PullAnswer]:
         found: dict[int, PullAnswer] = {}
         for page in range(1, MAX_LIST_PAGES + 1):

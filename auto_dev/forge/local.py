@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from auto_dev.errors import ForgeError
 from auto_dev.forge.allowance import Allowance
-from auto_dev.forge.base import Digest, DraftSpec, Pull, Watched
+from auto_dev.forge.base import Checks, Digest, DraftSpec, Pull, Watched
 from auto_dev.model import PullState
 from auto_dev.text import clean, line
 
@@ -67,6 +67,10 @@ class LocalForge:
 
     async def get(self, number: int) -> Pull:
         raise _no_numbers(number)
+
+    async def checks(self, sha: str, allowance: Allowance) -> Checks:  # noqa: ARG002 (the protocol's)
+        """Files have no checks."""
+        return Checks(sha)
 
     async def news(self, watched: Sequence[Watched], allowance: Allowance) -> Digest:  # noqa: ARG002 (the protocol's)
         """Files have no news: nobody can be asked."""

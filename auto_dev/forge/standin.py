@@ -128,12 +128,15 @@ class StandIn:
         summary: str = "",
         annotations: Sequence[Json] = (),
         status_only: bool = False,
+        sha: str = "",
     ) -> None:
-        """Be a CI service: a check run of the head, or a commit status; without a ``conclusion`` it is running.
+        """Be a CI service: a check run of the head (or of ``sha``), or a commit status.
 
-        ``annotations``: [{"path", "line", "message"}].
+        Without a ``conclusion`` it is running. ``annotations``: [{"path", "line", "message"}].
         """
-        self.talk.check(number, name, conclusion, summary=summary, annotations=annotations, status_only=status_only)
+        self.talk.check(
+            number, name, conclusion, summary=summary, annotations=annotations, status_only=status_only, sha=sha
+        )
 
     def set_mergeable(self, number: int, mergeable: bool | None) -> None:
         """Say whether the pull request conflicts with its base (False), as GitHub works it out some time later."""

@@ -62,11 +62,19 @@ class Talk:
             return int(self._add(number, kind, author, association, more)["id"])
 
     def check(
-        self, number: int, name: str, conclusion: str, *, summary: str, annotations: Sequence[Json], status_only: bool
+        self,
+        number: int,
+        name: str,
+        conclusion: str,
+        *,
+        summary: str,
+        annotations: Sequence[Json],
+        status_only: bool,
+        sha: str,
     ) -> None:
         """What a CI service does: say how ``name`` stands for the head. ``conclusion`` "": it is still running."""
         with self._state.lock:
-            sha = str(self._state.pull(number)["head"]["sha"])
+            sha = sha or str(self._state.pull(number)["head"]["sha"])
             checks = self._state.data.setdefault("checks", {}).setdefault(sha, [])
             checks[:] = [each for each in checks if (each["name"], each["status_only"]) != (name, status_only)]
             checks.append(

@@ -3,6 +3,9 @@
 prepare → baseline → estimate → plan ─┬→ implement → verify ─┬→ review ─┬→ publish → report → END
              │           │            │       ↑        │     │    │     │
              └───────────┴── ask ─────┘       └ repair ┴─────┴────┴─ ask┘
+
+A follow-up of an open pull request goes the same way, from where its branch stands. `publish` sends work back to
+`baseline` when what it stands on was merged or rewritten meanwhile: it is moved, and judged there.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from auto_dev.nodes.publish import publish
 from auto_dev.nodes.repair import repair
 from auto_dev.nodes.report import report
 from auto_dev.nodes.review import review
-from auto_dev.nodes.state import ASK, PROCEED, REPAIR, STOP, StoryState
+from auto_dev.nodes.state import AGAIN, ASK, PROCEED, REPAIR, STOP, StoryState
 from auto_dev.nodes.step import GraphNode, step
 from auto_dev.nodes.verify import verify
 
@@ -37,6 +40,7 @@ AFTER: Final[Mapping[str, str]] = {
     "verify": "review", "repair": "implement", "review": "publish", "publish": "report", "report": END,
 }  # fmt: skip
 _REPAIRS: Final = ("verify", "review")  # these may send the work back
+_JUDGED_AGAIN: Final = "publish"  # what the story stands on may have moved under it, or its pull request be over
 
 
 def build(inserted: Mapping[str, tuple[str, GraphNode]] | None = None) -> StoryGraph:
@@ -69,15 +73,18 @@ def build(inserted: Mapping[str, tuple[str, GraphNode]] | None = None) -> StoryG
             graph.add_node(name, node)
             _route(graph, name, after)
             ways |= {name: name, after: name}
-        _route(graph, place, own[place][0] if place in own else after, repairs=place in _REPAIRS)
+        then = own[place][0] if place in own else after
+        _route(graph, place, then, repairs=place in _REPAIRS, again=place == _JUDGED_AGAIN)
     graph.add_conditional_edges("ask", _next, ways)
     return graph
 
 
-def _route(graph: StoryGraph, node: str, after: str, *, repairs: bool = False) -> None:
+def _route(graph: StoryGraph, node: str, after: str, *, repairs: bool = False, again: bool = False) -> None:
     ways: dict[Hashable, str] = {PROCEED: after, ASK: "ask"}
     if repairs:
         ways[REPAIR] = "repair"
+    if again:
+        ways |= {REPAIR: "repair", AGAIN: "baseline", STOP: END}
     graph.add_conditional_edges(node, _next, ways)
 
 

@@ -77,8 +77,10 @@ async def _apply(
         return {"route": asked_by}  # nothing is wrong with the work: nobody has looked at it yet, or it cannot leave
     target = RETRY_AT.get(asked_by, asked_by)
     again: StoryState = {"route": target, "repairs": 0, "seen": {}}
-    if target == "implement" and asked_by != "implement":
-        again["round"] = state.get("round", 0) + 1
+    if target == "implement":
+        again["turnless"] = False
+        if asked_by != "implement":
+            again["round"] = state.get("round", 0) + 1
     return again
 
 

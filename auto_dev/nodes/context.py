@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from auto_dev.config import Config
 from auto_dev.errors import AutoDevError
 from auto_dev.forge.base import Forge
 from auto_dev.gates.credentials.scanner import Credentials
+from auto_dev.model import RunKind
 from auto_dev.nodes.state import StoryState
 from auto_dev.notify import outbox
 from auto_dev.notify.facts import Fact, budget_alert
@@ -31,6 +32,7 @@ from auto_dev.sandbox.base import Sandbox
 from auto_dev.store import leases
 from auto_dev.store.database import Database
 from auto_dev.store.events import QUERIES, Connection, emit
+from auto_dev.store.follow_ups import Predecessor, predecessors
 from auto_dev.stories.model import Story
 from auto_dev.worktrees.mirror import BaseTip, Mirror
 from auto_dev.worktrees.transport import Remote
@@ -129,12 +131,15 @@ class Services:
         """Put a message for every configured channel into the outbox, in the caller's transaction."""
         await outbox.enqueue(conn, project_id=self.place.id, channels=self.channels, **fact.row())
 
-    async def base_tip(self, branch: str) -> BaseTip:
-        """Where stories of ``branch`` start now. The mirror is brought up to date once a minute at most."""
+    async def base_tip(self, branch: str, *, fresh: bool = False) -> BaseTip:
+        """Where stories of ``branch`` start now. The mirror is brought up to date once a minute at most.
+
+        ``fresh``: look now, for something is known to have changed there.
+        """
         async with self.lock(f"refresh:{branch}"):
             moment = self.clock()
             known = self.tips.get(branch)
-            if known is None or moment - known[0] > FRESH_FOR:
+            if fresh or known is None or moment - known[0] > FRESH_FOR:
                 tips = await self.mirror.refresh([branch])
                 known = self.tips[branch] = (moment, tips[branch])
             return known[1]
@@ -169,6 +174,10 @@ class RunContext:
     base_branch: str
     hint: str
     run_dir: Path
+    kind: RunKind = RunKind.STORY
+    purpose: str = ""  # of a follow-up
+    follows: str = ""  # the run whose published work a follow-up goes on from
+    stacked_on: tuple[Predecessor, ...] = ()
     watch: RunWatch | None = None  # of what the run spends; made for its first turn
 
     @property
@@ -211,6 +220,11 @@ class RunContext:
         """Write a process tree of this run down."""
         await self.services.record_process(self.run_id, pid, started)
 
+    @property
+    def follow_up(self) -> bool:
+        """Whether this run goes on from what an earlier one published."""
+        return self.kind is RunKind.FOLLOW_UP
+
     def path(self, name: str) -> Path:
         """A file in the run's folder, which no agent writes to."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
@@ -250,6 +264,10 @@ class RunContext:
         except FileNotFoundError:
             return None
 
+    def former(self, name: str) -> Any:
+        """A JSON file of the run that this one follows, or None."""
+        return replace(self, run_dir=self.run_dir.parent / self.follows).load(name) if self.follows else None
+
 
 def run_context(services: Services, row: DictRow, lease: leases.Lease) -> RunContext:
     """The context of the run in ``row`` (table runs)."""
@@ -266,6 +284,10 @@ def run_context(services: Services, row: DictRow, lease: leases.Lease) -> RunCon
         base_branch=row["base_branch"],
         hint=row["hint"],
         run_dir=services.place.runs / story.id / row["id"],
+        kind=RunKind(row["kind"]),
+        purpose=row["purpose"],
+        follows=row["follows"] or "",
+        stacked_on=predecessors(row["stacked_on"]),
     )
 
 

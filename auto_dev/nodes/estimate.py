@@ -11,7 +11,9 @@ SCORED = 20  # how many former estimates say how good they are
 
 
 async def estimate(_state: StoryState, context: RunContext) -> StoryState:
-    """Write the range down before money is spent."""
+    """Write the range down before money is spent. What a follow-up costs says nothing about stories."""
+    if context.follow_up:
+        return {"route": PROCEED}
     ledger = context.services.ledger
     expected = estimate_cost(
         [context.story],

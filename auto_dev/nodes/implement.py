@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auto_dev.model import Phase
 from auto_dev.nodes.context import RunContext
-from auto_dev.nodes.state import PROCEED, StoryState
+from auto_dev.nodes.state import PROCEED, StoryState, start_of
 from auto_dev.nodes.turn import STOPPED, agent_turn
 from auto_dev.store.events import QUERIES
 from auto_dev.worktrees.site import Worktree
@@ -12,8 +12,10 @@ from auto_dev.worktrees.site import Worktree
 
 async def implement(state: StoryState, context: RunContext) -> StoryState:
     """One turn in the worktree; then everything in it is committed to the story's branch by the host."""
+    if state.get("turnless"):
+        return {"route": PROCEED, "head_sha": state["head_sha"]}
     worktree = await context.services.worktrees.create(
-        context.story.id, context.run_id, state["base_sha"], context.branch
+        context.story.id, context.run_id, start_of(state), context.branch
     )
     plan = (context.load("plan.json") or {}).get("summary", "")
     try:

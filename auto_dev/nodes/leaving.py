@@ -14,10 +14,11 @@ from auto_dev.gates.leaks import find_leaks, secret_values
 from auto_dev.gates.secrets import SecretsGate, judge_leaks
 from auto_dev.model import Route
 from auto_dev.nodes.context import RunContext
-from auto_dev.nodes.state import StoryState
+from auto_dev.nodes.state import StoryState, start_of
 from auto_dev.report import Report
 from auto_dev.store import runs
 from auto_dev.store.events import QUERIES, emit
+from auto_dev.worktrees.adopt import tracking_ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,12 @@ class Leaving:
 
 
 async def known_tips(context: RunContext) -> tuple[str, ...]:
-    """Commits that are everybody's already: the base branch as it was fetched."""
+    """Commits that are everybody's already: the base branch and the story's own on the remote, as they were fetched."""
     base = context.base_branch
     remote = context.services.mirror.repository.remote
     names = [f"refs/remotes/{remote}/{base}"] if remote else []
-    found = [await context.services.worktrees.history.resolve(ref) for ref in (*names, f"refs/remotes/local/{base}")]
+    names += [f"refs/remotes/local/{base}", tracking_ref(context.services.mirror, context.branch)]
+    found = [await context.services.worktrees.history.resolve(ref) for ref in names]
     return tuple(sha for sha in found if sha)
 
 
@@ -145,7 +147,7 @@ async def mended(state: StoryState, context: RunContext) -> Leaving:
     if not leaks or any(leak.at_head for leak in leaks):
         return leaving
     worktrees = context.services.worktrees
-    worktree = await worktrees.create(context.story.id, context.run_id, state["base_sha"], context.branch)
+    worktree = await worktrees.create(context.story.id, context.run_id, start_of(state), context.branch)
     message = f"{context.story.id}: {context.story.title}"
     trailers = {"Story": context.story.id, "Run": context.run_id}
     head = await worktrees.join(worktree, {leak.commit for leak in leaks}, await known_tips(context), message, trailers)

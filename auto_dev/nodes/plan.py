@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from auto_dev.model import Phase
 from auto_dev.nodes.context import RunContext
-from auto_dev.nodes.state import PROCEED, StoryState
+from auto_dev.nodes.state import PROCEED, StoryState, start_of
 from auto_dev.nodes.turn import STOPPED, agent_turn, report_of
 
 
 async def plan(state: StoryState, context: RunContext) -> StoryState:
     """Keep the plan's summary in the run's folder; ``implement`` puts it into the brief."""
-    if "plan" not in context.policy.agent.phases:
+    if "plan" not in context.policy.agent.phases or context.follow_up or state.get("turnless"):
         return {"route": PROCEED}
     worktrees = context.services.worktrees
-    worktree = await worktrees.create(context.story.id, context.run_id, state["base_sha"], context.branch)
+    worktree = await worktrees.create(context.story.id, context.run_id, start_of(state), context.branch)
     try:
         await agent_turn(context, worktree, Phase.PLAN, 0)
     except STOPPED:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Sequence
 
-from auto_dev.forge.base import DraftSpec, ForgeUnavailableError
+from auto_dev.forge.answer import compose_answer
+from auto_dev.forge.base import DraftSpec, ForgeUnavailableError, Pull
 from auto_dev.forge.body import (
     CriterionFact,
     DecisionFact,
@@ -17,29 +18,35 @@ from auto_dev.forge.body import (
 )
 from auto_dev.forge.local import LocalForge
 from auto_dev.forge.risk import FileFact
+from auto_dev.gates.base import Leak
 from auto_dev.model import DecisionStatus, FileStatus, Phase, PullState, Route
+from auto_dev.nodes.answering import answer_of
 from auto_dev.nodes.commands import outcome_from
-from auto_dev.nodes.context import RunContext, RunPausedError
+from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.footing import pulls_of
 from auto_dev.nodes.leaving import Cleared, Leaving, redacted_text
 from auto_dev.nodes.pull_parts import concerns_of, conflicts_of, flaky_of, phases_of, web_of
-from auto_dev.nodes.state import PROCEED, StoryState
+from auto_dev.nodes.settling import unavailable, unsettled
+from auto_dev.nodes.state import PROCEED, StoryState, start_of
 from auto_dev.nodes.turn import report_of
 from auto_dev.nodes.verdicts import rule
 from auto_dev.report import Report
-from auto_dev.store import decisions, runs
+from auto_dev.store import decisions, follow_ups, runs
 from auto_dev.store.events import QUERIES, emit
+from auto_dev.store.follow_ups import FOLLOW_UPS
 from auto_dev.stories.writeback import with_status
 from auto_dev.worktrees.edit import commit_file
 from auto_dev.worktrees.push import push
 from auto_dev.worktrees.transport import Remote, RemoteError
 
 PUSH_RETRIES_S = (2.0, 10.0, 30.0)
-FORGE_PAUSE = timedelta(minutes=5)
 
 
 async def publish(state: StoryState, context: RunContext) -> StoryState:
     """Push, then find or create the draft. Every effect is looked for before it is made, so the node may repeat."""
     services = context.services
+    if (elsewhere := await unsettled(state, context)) is not None:
+        return elsewhere
     head = await with_status_written(context, state["head_sha"])
     leaving = Leaving(context, state["base_sha"], head)
     ruled = await leaving.clear(state)
@@ -52,7 +59,9 @@ async def publish(state: StoryState, context: RunContext) -> StoryState:
                 conn, context.project, "BRANCH_PUSHED", story=context.story.id, run=context.run_id,
                 branch=context.branch, sha=head,
             )  # fmt: skip
-    facts = await pull_facts(state, context)
+    context.save("waived.json", state.get("waived", {}))  # what a person accepted also counts for a follow-up
+    opened_by = await _opened_by(context)
+    facts = await pull_facts({**state, "head_sha": head}, context, opened_by)
     leaks = await leaving.leaks()
     if isinstance(services.forge, LocalForge):
         await services.worktrees.history.patches(state["base_sha"], head, services.forge.folder_for(context.branch))
@@ -66,8 +75,15 @@ async def publish(state: StoryState, context: RunContext) -> StoryState:
     try:
         pull = await services.forge.ensure_draft(spec)
     except ForgeUnavailableError as error:
-        # Nobody needs to decide anything: the forge is down or limits us, and the run goes on later by itself.
-        raise RunPausedError(f"forge: {error}", error.resume_at or services.clock() + FORGE_PAUSE) from error
+        raise unavailable(error, services.clock()) from error
+    await _record(context, spec, pull, head, opened_by)
+    if context.follow_up:
+        await answer({**state, "head_sha": head}, context, pull.number, leaks)
+    return {"route": PROCEED, "head_sha": head}
+
+
+async def _record(context: RunContext, spec: DraftSpec, pull: Pull, head: str, opened_by: str) -> None:
+    """Write the pull request down; what was noted about another commit of it asks for nothing any more."""
     async with context.write() as conn:
         await conn.execute(
             QUERIES["upsert_pull"],
@@ -82,12 +98,48 @@ async def publish(state: StoryState, context: RunContext) -> StoryState:
                 "number": pull.number if pull.state is not PullState.LOCAL else None,
                 "url": pull.url,
                 "title": spec.title,
+                "opened_by": opened_by,
             },
         )
+        if pull.number:
+            await conn.execute(
+                FOLLOW_UPS["drop_outdated"],
+                {"project": context.project, "number": pull.number, "head_sha": head, "failed": []},
+            )
         await emit(
             conn, context.project, "PULL_REQUEST_READY", story=context.story.id, run=context.run_id, url=pull.url
         )
-    return {"route": PROCEED, "head_sha": head}
+
+
+async def _opened_by(context: RunContext) -> str:
+    """The run whose marker the pull request bears: by it one that a person closed meanwhile is known again."""
+    if not context.follow_up:
+        return context.run_id
+    async with context.services.db.pool.connection() as conn:
+        row = await follow_ups.pull_of(conn, context.project, context.story.id)
+    return str(row["opened_by"] or row["run_id"]) if row else context.run_id
+
+
+async def answer(state: StoryState, context: RunContext, number: int, leaks: Sequence[Leak]) -> None:
+    """One comment that says what was done about each thing that came back; nothing when nobody asked for anything."""
+    services, history = context.services, context.services.worktrees.history
+    request = context.load("follow-up.json")
+    if request is None:
+        return
+    clash = context.load("conflict.json") or {}
+    report, _ = await report_of(context, Phase.IMPLEMENT, state.get("round", 0))
+    changed = await history.changes(start_of(state), state["head_sha"])
+    async with services.db.pool.connection() as conn:
+        verdicts = await runs.verdicts(conn, context.run_id)
+    facts = answer_of(
+        request["notes"], report, base=context.base_branch, began=start_of(state), head=state["head_sha"],
+        files=[] if clash else [change.path for change in changed], resolved=clash.get("files", ()), gates=verdicts,
+    )  # fmt: skip
+    try:
+        said = await redacted_text(context, compose_answer(facts), leaks)
+        await services.forge.comment(number, said, f"follow-up:{context.run_id}")
+    except ForgeUnavailableError as error:
+        raise unavailable(error, services.clock()) from error
 
 
 async def with_status_written(context: RunContext, head: str) -> str:
@@ -120,7 +172,7 @@ async def push_patiently(context: RunContext, cleared: Cleared, remote: Remote) 
             return
 
 
-async def pull_facts(state: StoryState, context: RunContext) -> PullFacts:
+async def pull_facts(state: StoryState, context: RunContext, opened_by: str) -> PullFacts:
     """Everything that the pull request's text says, gathered from rows, git and the run's folder."""
     services = context.services
     report, _ = await report_of(context, Phase.IMPLEMENT, state.get("round", 0))
@@ -147,6 +199,7 @@ async def pull_facts(state: StoryState, context: RunContext) -> PullFacts:
         story_id=context.story.id,
         title=context.story.title,
         run_id=context.run_id,
+        opened_by=opened_by,
         branch=context.branch,
         base=context.base_branch,
         goal=context.story.goal,
@@ -222,10 +275,8 @@ async def _numbers(context: RunContext) -> dict[str, int | None]:
 
 
 async def _stacked_on(context: RunContext) -> tuple[StackedOn, ...]:
-    start = context.load("start.json") or {}
-    found = []
-    for branch in start.get("stacked_on", ()):
-        story = str(branch).removeprefix("auto-dev/")
-        row = await context.services.db.fetch_one(QUERIES["get_pull"], {"project": context.project, "story": story})
-        found.append(StackedOn(story, str(branch), row["number"] if row else None))
-    return tuple(found)
+    pulls = await pulls_of(context)
+    return tuple(
+        StackedOn(one.story, one.branch, pulls[one.story]["number"] if one.story in pulls else None)
+        for one in context.stacked_on
+    )

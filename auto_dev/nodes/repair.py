@@ -12,4 +12,4 @@ async def repair(state: StoryState, context: RunContext) -> StoryState:
     round_number = state.get("round", 0) + 1
     async with context.write() as conn:
         await emit(conn, context.project, "RUN_REPAIRS", story=context.story.id, run=context.run_id, round=round_number)
-    return {"route": PROCEED, "round": round_number, "repairs": state.get("repairs", 0) + 1}
+    return {"route": PROCEED, "round": round_number, "repairs": state.get("repairs", 0) + 1, "turnless": False}

@@ -6,7 +6,7 @@ from auto_dev.gates.base import Judgement
 from auto_dev.gates.engine import rule as rule_one
 from auto_dev.model import Phase, Route, Verdict
 from auto_dev.nodes.context import RunContext
-from auto_dev.nodes.state import PROCEED, StoryState
+from auto_dev.nodes.state import PROCEED, StoryState, start_of
 from auto_dev.nodes.turn import STOPPED, agent_turn, report_of
 from auto_dev.nodes.verdicts import rule
 
@@ -15,11 +15,11 @@ _DIFF_LIMIT = 60_000  # characters
 
 async def review(state: StoryState, context: RunContext) -> StoryState:
     """Give the reviewer the diff; a report that says ``blocked`` sends the work back with its words."""
-    if "review" not in context.policy.agent.phases:
+    if "review" not in context.policy.agent.phases or state.get("turnless"):
         return {"route": PROCEED}
     worktrees = context.services.worktrees
     round_number = state.get("round", 0)
-    worktree = await worktrees.create(context.story.id, context.run_id, state["base_sha"], context.branch)
+    worktree = await worktrees.create(context.story.id, context.run_id, start_of(state), context.branch)
     diff = await worktrees.history.diff(state["base_sha"], state["head_sha"], limit=_DIFF_LIMIT)
     try:
         await agent_turn(context, worktree, Phase.REVIEW, round_number, extra=diff)

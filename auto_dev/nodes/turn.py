@@ -151,6 +151,7 @@ def _task(
         findings=(findings or {}).get("findings", ""),
         hint=context.hint,
         context=extra,
+        follow_up=(context.load("follow-up.json") or {}).get("text", "") if phase is Phase.IMPLEMENT else "",
     )
     brief_path = context.briefs / f"{name}.md"
     report_path = context.agent_dir / f"report-{name}.json"

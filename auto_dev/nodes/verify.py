@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -57,6 +58,8 @@ async def verify(state: StoryState, context: RunContext) -> StoryState:
     await note_flaky(context, bench.noted)
     if (claim := _turn_verdict(context, round_number)) is not None:
         ruled.insert(0, rule_one("agent", claim, waived=accepted.get("agent", "")))
+    if (left := await _markers_left(state, context)) is not None:
+        ruled.insert(0, rule_one("conflict", left, waived=accepted.get("conflict", "")))
     return {"head_sha": leaving.head_sha, **await rule(state, context, "verify", ruled)}
 
 
@@ -125,6 +128,27 @@ def _remembered(read: Callable[[str, str], Awaitable[bytes | None]]) -> Callable
         return content
 
     return remembering
+
+
+async def _markers_left(state: StoryState, context: RunContext) -> Judgement | None:
+    """Whether files that conflicted when the story was moved still hold git's markers."""
+    clash = context.load("conflict.json")
+    if clash is None:
+        return None
+    found = await context.services.worktrees.history.read_many(state["head_sha"], clash["files"])
+    left = [name for name, data in found.items() if data is not None and has_markers(data)]
+    if not left:
+        return Judgement(Verdict.PASS, f"{len(found)} files that conflicted with {clash['base']} hold no markers")
+    evidence = tuple({"title": "conflict markers are left", "file": name} for name in left)
+    named = ", ".join(left[:5])
+    return Judgement(Verdict.FAIL, f"conflict markers are left in {named}", Route.REPAIR, evidence)
+
+
+def has_markers(data: bytes) -> bool:
+    """Whether a file holds a conflict as git writes it: both ends, each at the beginning of a line."""
+    return (
+        re.search(rb"^<{7} ", data, re.MULTILINE) is not None and re.search(rb"^>{7} ", data, re.MULTILINE) is not None
+    )
 
 
 def _turn_verdict(context: RunContext, round_number: int) -> Judgement | None:

@@ -157,6 +157,39 @@ def pull_request_ready(
     return _fact(f"pull_request:{run_id}", "pull_request", message)
 
 
+def pull_request_updated(
+    *, run_id: str, story_id: str, story_title: str, purpose: str, url: str = "", cost_microusd: int = 0
+) -> Fact:
+    """A follow-up changed an open pull request."""
+    message = Message(
+        headline="Pull request updated",
+        story_id=story_id,
+        story_title=story_title,
+        tone="good",
+        details=(("Why", purpose), ("Cost of the story", money(cost_microusd))),
+        url=url,
+        url_label="Review the pull request",
+        path=f"/stories/{story_id}",
+    )
+    return _fact(f"pull_request:{run_id}", "pull_request", message)
+
+
+def follow_up_stopped(*, story_id: str, story_title: str, number: int, head_sha: str, why: str, url: str = "") -> Fact:
+    """No agent answers what came back on a pull request any more: a person has to."""
+    message = Message(
+        headline="Pull request needs you",
+        story_id=story_id,
+        story_title=story_title,
+        tone="warn",
+        paragraphs=(why,),
+        url=url,
+        url_label=f"See pull request #{number}",
+        path=f"/stories/{story_id}",
+        commands=(("start the story again", f"auto-dev retry {shlex.quote(story_id)}"),),
+    )
+    return _fact(f"follow_up_stopped:{number}:{head_sha}", "alert", message)
+
+
 def budget_alert(*, scope: Scope, window: str, spent_microusd: int, cap_microusd: int) -> Fact:
     """The alert share (80 % by default) of a limit is used. A raised limit is a new fact."""
     share = round(100 * spent_microusd / cap_microusd) if cap_microusd else 100

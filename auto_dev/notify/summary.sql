@@ -16,7 +16,7 @@ SELECT p.paused, p.paused_reason,
           FROM s LEFT JOIN cost c ON c.story_id = s.id
          WHERE s.run_status = 'succeeded' AND s.status IN ('in_review', 'done')
            AND s.ended_at > %(since)s AND s.ended_at <= %(until)s) AS completed,
-       (SELECT count(*) FROM s WHERE s.status = 'in_review' AND s.ended_at <= %(since)s) AS older_in_review,
+       (SELECT count(*) FROM s WHERE s.status = 'in_review' AND coalesce(s.ended_at, '-infinity') <= %(since)s) AS older_in_review,
        (SELECT coalesce(json_agg(json_build_object(
                    'story_id', d.story_id, 'title', t.title, 'decision_id', d.id, 'question', d.question,
                    'why', d.why, 'choices', d.options) ORDER BY d.created_at, d.id), '[]')
@@ -31,7 +31,7 @@ SELECT p.paused, p.paused_reason,
        (SELECT coalesce(json_agg(json_build_object(
                    'story_id', s.id, 'title', s.title, 'phase', s.phase, 'progress', s.progress)
                    ORDER BY s.run_created_at, s.id), '[]')
-          FROM s WHERE s.status = 'running') AS running,
+          FROM s WHERE s.run_status = 'running' AND s.status IN ('running', 'in_review')) AS running,
        (SELECT count(*) FROM s WHERE s.status = 'queued') AS queued,
        (SELECT count(*) FROM s WHERE s.status = 'blocked') AS blocked,
        (SELECT count(*) FROM s WHERE s.status = 'invalid') AS invalid,

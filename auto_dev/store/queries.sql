@@ -142,7 +142,7 @@ ON CONFLICT DO NOTHING
 UPDATE story_dependencies d
    SET satisfied = f.satisfied
   FROM (SELECT e.project_id, e.story_id, e.depends_on,
-               coalesce(s.status = 'done' OR (%(stacked)s AND s.status = 'in_review'), false) AS satisfied
+               coalesce(s.status = 'done' OR (%(stacked)s AND s.published), false) AS satisfied
           FROM story_dependencies e
           LEFT JOIN story_status s ON s.project_id = e.project_id AND s.id = e.depends_on
          WHERE e.project_id = %(project)s) f
@@ -194,9 +194,10 @@ SELECT * FROM story_status WHERE project_id = %(project)s ORDER BY priority, pos
 SELECT * FROM story_status WHERE project_id = %(project)s AND id = %(story)s
 
 -- name: insert_run
-INSERT INTO runs (id, project_id, story_id, attempt, triggered_by, graph_version, policy, branch, base_branch, hint)
+INSERT INTO runs (id, project_id, story_id, attempt, triggered_by, graph_version, policy, branch, base_branch, hint, kind,
+                  purpose, follows)
 SELECT %(run)s, %(project)s, %(story)s, coalesce(max(attempt), 0) + 1, %(triggered_by)s, %(graph_version)s, %(policy)s,
-       %(branch)s, %(base_branch)s, %(hint)s
+       %(branch)s, %(base_branch)s, %(hint)s, %(kind)s, %(purpose)s, %(follows)s
   FROM runs WHERE project_id = %(project)s AND story_id = %(story)s
 RETURNING attempt
 
@@ -248,7 +249,7 @@ SELECT data->>'command' AS command, data->'tests' AS tests FROM events
  ORDER BY id
 
 -- name: set_base
-UPDATE runs SET base_sha = %(base_sha)s, base_branch = %(base_branch)s WHERE id = %(run)s
+UPDATE runs SET base_sha = %(base_sha)s, base_branch = %(base_branch)s, stacked_on = %(stacked_on)s WHERE id = %(run)s
 
 -- name: set_head
 UPDATE runs SET head_sha = %(head_sha)s WHERE id = %(run)s
@@ -382,13 +383,16 @@ SELECT DISTINCT v.run_id FROM reservations v
  ORDER BY v.run_id
 
 -- name: insert_verdict
--- A repeated node writes its verdict again: the last word of one round counts. A waived failure keeps who waived it.
+-- A repeated node writes its verdict again: the last word of one round counts. A waived failure keeps who waived it, in
+-- this run or in the one whose work it goes on from.
 INSERT INTO verdicts (run_id, gate, round, verdict, route, reason, evidence, advisory, duration_ms, waived_by, waived_reason)
 VALUES (%(run)s, %(gate)s, %(round)s, %(verdict)s::verdict, %(route)s, %(reason)s, %(evidence)s, %(advisory)s, %(duration_ms)s,
-        (SELECT waived_by FROM verdicts WHERE run_id = %(run)s AND gate = %(gate)s AND waived_by IS NOT NULL
-            AND %(verdict)s::verdict = 'waived' ORDER BY round DESC LIMIT 1),
-        (SELECT waived_reason FROM verdicts WHERE run_id = %(run)s AND gate = %(gate)s AND waived_by IS NOT NULL
-            AND %(verdict)s::verdict = 'waived' ORDER BY round DESC LIMIT 1))
+        (SELECT v.waived_by FROM verdicts v JOIN runs r ON v.run_id IN (r.id, r.follows)
+          WHERE r.id = %(run)s AND v.gate = %(gate)s AND v.waived_by IS NOT NULL AND %(verdict)s::verdict = 'waived'
+          ORDER BY v.run_id = r.id DESC, v.round DESC LIMIT 1),
+        (SELECT v.waived_reason FROM verdicts v JOIN runs r ON v.run_id IN (r.id, r.follows)
+          WHERE r.id = %(run)s AND v.gate = %(gate)s AND v.waived_by IS NOT NULL AND %(verdict)s::verdict = 'waived'
+          ORDER BY v.run_id = r.id DESC, v.round DESC LIMIT 1))
 ON CONFLICT (run_id, gate, round) DO UPDATE
    SET verdict = excluded.verdict, route = excluded.route, reason = excluded.reason, evidence = excluded.evidence,
        advisory = excluded.advisory, duration_ms = excluded.duration_ms, at = now(),
@@ -399,10 +403,14 @@ UPDATE verdicts SET verdict = 'waived', route = 'proceed', waived_by = %(by)s, w
  WHERE run_id = %(run)s AND round = %(round)s AND route <> 'proceed'
 
 -- name: accepted_findings
--- A waived verdict accepts each finding in its evidence for the rest of the run.
+-- A waived verdict accepts each finding in its evidence for the rest of the run, and for those that go on from its work.
+WITH RECURSIVE line AS (
+    SELECT id, follows FROM runs WHERE id = %(run)s
+    UNION
+    SELECT r.id, r.follows FROM runs r JOIN line ON r.id = line.follows)
 SELECT DISTINCT e.value ->> 'fingerprint' AS fingerprint
-  FROM verdicts v, jsonb_array_elements(v.evidence) AS e (value)
- WHERE v.run_id = %(run)s AND v.verdict = 'waived' AND e.value ->> 'fingerprint' <> ''
+  FROM verdicts v JOIN line ON line.id = v.run_id, jsonb_array_elements(v.evidence) AS e (value)
+ WHERE v.verdict = 'waived' AND e.value ->> 'fingerprint' <> ''
 
 -- name: latest_verdicts
 SELECT DISTINCT ON (gate) * FROM verdicts WHERE run_id = %(run)s ORDER BY gate, round DESC
@@ -466,11 +474,14 @@ UPDATE decisions SET status = 'cancelled' WHERE run_id = %(run)s AND status = 'o
 UPDATE decisions SET status = 'cancelled' WHERE run_id = %(run)s AND status = 'open' AND kind = 'budget'
 
 -- name: upsert_pull
-INSERT INTO pull_requests (project_id, story_id, run_id, branch, base, head_sha, state, number, url, title)
-VALUES (%(project)s, %(story)s, %(run)s, %(branch)s, %(base)s, %(head_sha)s, %(state)s, %(number)s, %(url)s, %(title)s)
+-- A follow-up leaves the marker of the run that it goes on from.
+INSERT INTO pull_requests (project_id, story_id, run_id, branch, base, head_sha, state, number, url, title, opened_by)
+VALUES (%(project)s, %(story)s, %(run)s, %(branch)s, %(base)s, %(head_sha)s, %(state)s, %(number)s, %(url)s, %(title)s,
+        %(opened_by)s)
 ON CONFLICT (project_id, story_id) DO UPDATE
    SET run_id = excluded.run_id, branch = excluded.branch, base = excluded.base, head_sha = excluded.head_sha,
-       state = excluded.state, number = excluded.number, url = excluded.url, title = excluded.title, updated_at = now()
+       state = excluded.state, number = excluded.number, url = excluded.url, title = excluded.title,
+       opened_by = excluded.opened_by, ended_by = '', ended_at = NULL, merge_sha = '', updated_at = now()
 
 -- name: pull_rows
 SELECT p.*, s.title AS story_title FROM pull_requests p JOIN stories s ON s.project_id = p.project_id AND s.id = p.story_id

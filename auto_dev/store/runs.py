@@ -12,7 +12,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from auto_dev.errors import TransitionError
-from auto_dev.model import Phase, RunStatus, Trigger
+from auto_dev.model import Phase, RunKind, RunStatus, Trigger
 from auto_dev.store.events import QUERIES, Connection, emit
 from auto_dev.store.leases import Lease, fenced
 from auto_dev.text import line
@@ -41,9 +41,15 @@ async def create(
     graph_version: str,
     triggered_by: Trigger = Trigger.MANUAL,
     hint: str = "",
+    follows: str | None = None,
+    purpose: str = "",
 ) -> str:
-    """Make a queued run with its job; return its id. The index ``runs_one_active`` refuses a second active one."""
+    """Make a queued run with its job; return its id. The index ``runs_one_active`` refuses a second active one.
+
+    ``follows``: the run whose published work it goes on from, for ``purpose``.
+    """
     run = new_id()
+    kind = RunKind.FOLLOW_UP if follows else RunKind.STORY
     await conn.execute(
         QUERIES["insert_run"],
         {
@@ -56,10 +62,15 @@ async def create(
             "branch": branch,
             "base_branch": base_branch,
             "hint": hint,
+            "kind": kind,
+            "purpose": line(purpose, 300),
+            "follows": follows,
         },
     )
     await defer(conn, project, run)
-    await emit(conn, project, "RUN_QUEUED", story=story, run=run, triggered_by=triggered_by)
+    await emit(
+        conn, project, "RUN_QUEUED", story=story, run=run, triggered_by=triggered_by, run_kind=kind, purpose=purpose
+    )
     return run
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,13 @@ from auto_dev.daemon.control import Control
 from auto_dev.daemon.service import Daemon, sync_stories
 from auto_dev.daemon.settings import Settings
 from auto_dev.errors import ExitCode
+from auto_dev.forge.standin import StandIn
 from auto_dev.place import DATABASE_URL, project_id_of
 from auto_dev.store import backlog
 from auto_dev.store.events import QUERIES
 from tests.github_support import CheckedTransport
+from tests.integration import follow_kit
+from tests.integration.follow_kit import Site, git
 
 AGENT = """#!/bin/sh
 echo "$AUTO_DEV_STORY" >> "$0.calls"
@@ -163,3 +166,28 @@ async def to_github() -> AsyncIterator[CheckedTransport]:
     yield checked
     await checked.aclose()
     assert checked.broken == []
+
+
+@pytest.fixture
+def site(project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
+    """``site({"A-1": [], "B-1": ["A-1"]}, minutes=0.01)``: the same with a forge and a remote."""
+    monkeypatch.setenv("GITHUB_TOKEN", "made-up")
+    with ExitStack() as stack:
+
+        def make(stories: dict[str, list[str]], *, minutes: float = 0.01, forge: str = "", config: str = "") -> Site:
+            made = project(stories)
+            remote, clone = tmp_path / "remote.git", tmp_path / "clone"
+            standin = stack.enter_context(StandIn(tmp_path / "forge" / "state.json", repository="o/r", git_dir=remote))
+            (made.root / "agent.sh").write_text(follow_kit.AGENT)
+            text = follow_kit.CONFIG.format(url=standin.url, minutes=minutes, more=forge)
+            (made.root / "auto-dev.toml").write_text(CONFIG + text + config)
+            (made.root / "shared.txt").write_text("".join(f"line {number}\n" for number in range(10)))
+            git("add", "-A", cwd=made.root)
+            git("commit", "-q", "-m", "configured", cwd=made.root)
+            git("clone", "-q", "--bare", str(made.root), str(remote), cwd=tmp_path)
+            git("remote", "add", "origin", str(remote), cwd=made.root)
+            git("fetch", "-q", "origin", cwd=made.root)
+            git("clone", "-q", str(remote), str(clone), cwd=tmp_path)
+            return Site(made, remote, standin, clone)
+
+        yield make

@@ -23,6 +23,8 @@ ENUMS = {
     "run_status": model.RunStatus,
     "phase": model.Phase,
     "run_trigger": model.Trigger,
+    "run_kind": model.RunKind,
+    "follow_up_cause": model.Cause,
     "verdict": model.Verdict,
     "route": model.Route,
     "decision_status": model.DecisionStatus,
