@@ -1,0 +1,1 @@
+CREATE INDEX "Booking_roomId_start_idx" ON "Booking" ("roomId", "start");

@@ -1,0 +1,6 @@
+export default [
+  {
+    files: ['src/**/*.js', 'test/**/*.js'],
+    rules: { 'no-unused-vars': 'error', eqeqeq: 'error', 'no-console': 'warn' },
+  },
+];

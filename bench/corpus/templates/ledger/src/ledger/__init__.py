@@ -1,0 +1,3 @@
+"""Invoices, refunds and payouts."""
+
+__version__ = "1.8.0"
