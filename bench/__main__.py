@@ -39,7 +39,7 @@ def main() -> None:
 
 async def _gates(given: argparse.Namespace) -> int:
     if given.labels:
-        return await asyncio.to_thread(labels.main)
+        return await asyncio.to_thread(labels.main, given.only)
     if given.repository:
         return await history.main(given.repository, given.commits, parallel=gates.PARALLEL, json_out=given.json)
     return await gates.main(json_out=given.json, only=given.only, show=given.show, held_out=given.held_out)

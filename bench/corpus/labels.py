@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from bench.corpus import registry
-from bench.corpus.case import BASELINE, INTEGRATION, TEST_FILE, TESTS, Case
-from bench.corpus.tree import LINK, MODULE, PROGRAM, Commit, Tree, applied, build, differences, template
+from bench.corpus.case import INTEGRATION, TEST_FILE, TESTS, Case
+from bench.corpus.tree import LINK, MODULE, PROGRAM, Blob, Commit, Tree, applied, build, differences, template
 
 _RUN: Final = {
     "ledger": [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rfE"],
@@ -36,8 +36,8 @@ _NEW_BEHAVIOUR: Final = ("feature", "fix", "ordered-expectation")  # kinds whose
 _SUPPORT: Final = re.compile(r"(?:^|/)(?:conftest\.py|fixtures/|testdata/|support/)")
 # Their tests cover what is there already, or only the docs or data change.
 _COVERS_WHAT_IS_THERE: Final = frozenset({
-    "ledger-proof-characterisation", "ledger-proof-parametrized-rows", "depot-fix-flaky-test", "courier-feature-short-test",
-    "courier-feature-purge",
+    "ledger-proof-characterisation", "ledger-proof-parametrized-rows", "depot-fix-flaky-test",
+    "courier-feature-short-test",
 })  # fmt: skip
 
 
@@ -49,18 +49,21 @@ class Ran:
     failed: frozenset[str]
 
 
-def main() -> int:
-    """Print every label that does not hold; 1 if there is one."""
-    cases = registry.cases()
+def main(only: str) -> int:
+    """Print every label that does not hold (of the cases whose id begins with ``only``); 1 if there is one."""
+    cases = [case for case in registry.cases() if case.id.startswith(only)]
     with tempfile.TemporaryDirectory(prefix="auto-dev-labels-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         problems = list(_conflicts(cases, folder))
+        for problem in problems:
+            print(problem, flush=True)
         runnable = [case for case in cases if _runnable(case)]
         with ThreadPoolExecutor(2) as pool:
-            for found in pool.map(lambda case: _suite(case, folder), runnable):
+            suites = Suites(folder)
+            for found in pool.map(suites.check, runnable):
                 problems += found
-    for problem in problems:
-        print(problem)
+                for problem in found:
+                    print(problem, flush=True)
     print(f"{len(runnable)} of {len(cases)} cases were run, {len(problems)} labels do not hold")
     return 1 if problems else 0
 
@@ -71,27 +74,39 @@ def _runnable(case: Case) -> bool:
     return bool(wanted) and run is not None and shutil.which(run[0]) is not None
 
 
-def _suite(case: Case, folder: Path) -> list[str]:
-    base, head = case.trees()
-    before, after = _run(case, base, folder, "base"), _run(case, head, folder, "head")
-    new = after.failed - before.failed or (after.code != 0 and before.code == 0)
-    said = []
-    if case.expect.clean and new:
-        said.append(f"{case.id}: clean, but its tests fail: {sorted(after.failed)[:3]}")
-    if case.kind == "planted-bug" and TESTS in case.expect.gates[:1] and not new:
-        said.append(f"{case.id}: the planted bug is found by no test")
-    if BASELINE in case.expect.gates and before.code in (0, 1) and not before.failed:
-        said.append(f"{case.id}: the base is usable")
-    proves = case.expect.clean and case.kind in _NEW_BEHAVIOUR and case.id not in _COVERS_WHAT_IS_THERE
-    tests = [path for path in differences(base, head) if TEST_FILE.search(path)]
-    if case.commands and tests and (proves or case.kind == "proves-nothing"):
-        mixed = _run(case, _with_tests(base, head), folder, "mixed")
-        fails = bool(mixed.failed - before.failed) or (mixed.code != 0 and before.code == 0)
-        if proves and not fails:
-            said.append(f"{case.id}: its tests pass without the work")
-        if case.kind == "proves-nothing" and fails:
-            said.append(f"{case.id}: its tests do fail without the work: {sorted(mixed.failed)[:3]}")
-    return said
+class Suites:
+    """Runs the tests of trees; one that many cases begin with is run once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[str, frozenset[tuple[str, Blob]]], Ran] = {}
+
+    def check(self, case: Case) -> list[str]:
+        """What is wrong with the label of ``case``, in sentences."""
+        base, head = case.trees()
+        before, after = self._ran(case, base, "base"), self._ran(case, head, "head")
+        new = after.failed - before.failed or (after.code != 0 and before.code == 0)
+        said = []
+        if case.expect.clean and new:
+            said.append(f"{case.id}: clean, but its tests fail: {sorted(after.failed)[:3]}")
+        if case.kind == "planted-bug" and TESTS in case.expect.gates[:1] and not new:
+            said.append(f"{case.id}: the planted bug is found by no test")
+        proves = case.expect.clean and case.kind in _NEW_BEHAVIOUR and case.id not in _COVERS_WHAT_IS_THERE
+        tests = [path for path in differences(base, head) if TEST_FILE.search(path)]
+        if case.commands and tests and (proves or case.kind == "proves-nothing"):
+            mixed = self._ran(case, _with_tests(base, head), "mixed")
+            fails = bool(mixed.failed - before.failed) or (mixed.code != 0 and before.code == 0)
+            if proves and not fails:
+                said.append(f"{case.id}: its tests pass without the work")
+            if case.kind == "proves-nothing" and fails:
+                said.append(f"{case.id}: its tests do fail without the work: {sorted(mixed.failed)[:3]}")
+        return said
+
+    def _ran(self, case: Case, tree: Tree, label: str) -> Ran:
+        key = case.repository, frozenset(tree.items())
+        if key not in self._known:
+            self._known[key] = _run(case, tree, self._folder, label)
+        return self._known[key]
 
 
 def _with_tests(base: Tree, head: Tree) -> Tree:
@@ -144,5 +159,5 @@ def _conflicts(cases: Sequence[Case], folder: Path) -> Iterator[str]:
 
 
 def _merges(root: Path, other: str) -> bool:
-    done = subprocess.run(["git", "merge-tree", "--write-tree", "head", other], cwd=root, capture_output=True, check=False)
-    return done.returncode == 0
+    command = ["git", "merge-tree", "--write-tree", "head", other]
+    return subprocess.run(command, cwd=root, capture_output=True, check=False).returncode == 0
