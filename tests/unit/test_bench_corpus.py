@@ -11,7 +11,7 @@ import pytest
 from auto_dev.model import Route, Verdict
 from auto_dev.report import parse_report
 from bench.corpus import registry, score
-from bench.corpus.case import CLEAN, Case, Expect, asks, stops
+from bench.corpus.case import CLEAN, Expect, asks, stops
 from bench.corpus.credentials import KINDS, fake
 from bench.corpus.judge import Judged, Ruling, policy_of
 from bench.corpus.tree import Tree, applied, cut, delete, differences, edit, move, template, write
