@@ -75,11 +75,10 @@ async def holding(at: GitAt, rev: str, texts: Sequence[str]) -> frozenset[str]:
     if not wanted:
         return frozenset()
     asked = "".join(f"{text}\n" for text in wanted).encode("utf-8", "surrogateescape")
-    arguments = ("grep", "-F", "-a", "-o", "-h", "--no-color", "--no-textconv", "-f", "-", require_sha(rev), "--")
+    arguments = ("grep", "-F", "-a", "-h", "--no-color", "--no-textconv", "-f", "-", require_sha(rev), "--")
     found = await at.run(*arguments, input=asked, ok=(0, 1), cap=_ANSWER)
-    lines = set(found.stdout.split(b"\n"))
-    # Where one text is part of another git prints the longer one alone.
-    return frozenset(text for text in wanted if any(text.encode("utf-8", "surrogateescape") in line for line in lines))
+    lines = found.stdout
+    return frozenset(text for text in wanted if text.encode("utf-8", "surrogateescape") in lines)
 
 
 async def paths(at: GitAt, rev: str) -> tuple[str, ...]:

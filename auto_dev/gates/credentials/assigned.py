@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from auto_dev.gates.credentials.names import (
@@ -27,7 +28,7 @@ _QUOTED: Final = (
     r"""[bru]{0,2}(?:\\?"(?P<double>(?:[^"\\\n]|\\[^"\n]){6,600})\\?"|'(?P<single>(?:[^'\\\n]|\\.){6,600})'"""
     r"""|`(?P<tick>[^`\n]{6,600})`)"""
 )
-_BARE: Final = r"""(?P<bare>[^\s"'`,;<>{}()\[\]|&]{6,600})"""
+_BARE: Final = r"""(?P<bare>[^\s"'`,;<>{}()\[\]\\]{6,600})"""
 _TYPE: Final = r"(?:\s*:\s*(?:&'?\w{0,10} ?str|str|string|bytes|Final(?:\[str\])?|SecretStr)|\s+string)?"
 
 # What may follow a name. Each is matched where the name ends.
@@ -70,6 +71,7 @@ _NEEDLES: Final = (
 )  # fmt: skip
 _LONG: Final = 4_000  # characters of a row that are looked at at once
 _OVERLAP: Final = 800
+_MOST: Final = 60  # names in such a piece; more are no program
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def _parts(row: str) -> Iterator[str]:
 
 
 def _of_row(row: str, *, strict: bool, bare: bool) -> Hits:
-    for name, begin, end in names_in(row):
+    for name, begin, end in islice(names_in(row), _MOST):
         for pattern in (_GIVEN, _PAIR, _CALLED, _ATTRIBUTE):
             if match := pattern.match(row, end):
                 yield from _given(name, match, strict=strict, bare=bare)
@@ -148,6 +150,9 @@ def _given(name: str, match: re.Match[str], *, strict: bool, bare: bool) -> Hits
         if not bare and not (strict and looks_random(value, 20)):
             return
     password = is_chosen_by_people(name)
+    plain = _decoded(value) if len(value) < 200 else ""
+    if plain.isprintable() and len(plain) > 3 and not is_credential(plain, password=password, strict=strict):
+        return  # encoded, and harmless inside
     if is_credential(value, password=password, strict=strict):
         yield f"a password ({name})" if password else f"a credential ({name})", value
 

@@ -22,14 +22,15 @@ _ENDS: Final = re.compile(
     re.IGNORECASE,
 )
 _CAMEL: Final = re.compile(r"[a-z]Pass$")
-# Names that end like a credential's and are none.
-_HARMLESS: Final = re.compile(
-    r"(?:public|publishable|site|client_?id|page|next|continuation|cursor|sync|resume|csrf|xsrf|cancel\w*|design|"
-    r"access_?key_?id|anon|primary|foreign|sort|partition|cache|idempotency|translation|i18n|hot|short|no|forgot|reset|"
-    r"confirm|has|is|use|max|min|num|count|total|input|output|prompt|completion|stop|start|end|special|eos|bos|pad|unk|"
-    r"mask|syntax|lex\w*|type|verify|instrumentation)[_.-]?(?:token|key|secret|password|credentials?|pass)s?$",
-    re.IGNORECASE,
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# A word before the last one after which it is no credential: ``next_page_token``, ``publicKey``, ``max_tokens``.
+_BEFORE: Final = (
+    "public publishable site page next continuation cursor sync resume csrf xsrf cancel cancellation design anon"
+    " primary foreign sort partition cache idempotency translation i18n hot short no forgot reset confirm has is use"
+    " max min num count total input output prompt completion stop start end special eos bos pad unk mask syntax lexer"
+    " lex type verify instrumentation commit git"
 )
+_HARMLESS: Final = frozenset(_BEFORE.split())
 _CHOSEN: Final = re.compile(r"pass|pwd", re.IGNORECASE)
 
 _DATA: Final = re.compile(
@@ -90,7 +91,10 @@ def names_in(row: str) -> Iterator[tuple[str, int, int]]:
 
 def is_credential_name(name: str) -> bool:
     """Whether a thing of this name may be a credential."""
-    return bool((_ENDS.search(name) or _CAMEL.search(name)) and not _HARMLESS.search(name))
+    if not (_ENDS.search(name) or _CAMEL.search(name)):
+        return False
+    words = [word.lower() for word in _WORDS.findall(name)]
+    return words[-2] not in _HARMLESS if len(words) > 1 else True
 
 
 def is_chosen_by_people(name: str) -> bool:

@@ -10,7 +10,9 @@ from typing import Final
 
 SHORTEST: Final = 8
 LONGEST: Final = 600
+_ENOUGH: Final = 128  # characters that tell what the rest is like
 
+_SPACE: Final = re.compile(r"\s")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _HEX: Final = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _HASHED: Final = re.compile(
@@ -57,6 +59,8 @@ _COMMONEST: Final = (
 )
 _PAIRS: Final = frozenset(row[0] + second for row in _COMMONEST.split() for second in row[1:])
 _WORDY: Final = 0.55
+_MIXED_WORDY: Final = 0.7  # with numbers inside, as names seldom have them
+_LETTER: Final = re.compile("[A-Za-z]")
 _CLASSES: Final = (re.compile("[a-z]"), re.compile("[A-Z]"), re.compile("[0-9]"), re.compile("[^A-Za-z0-9]"))
 
 
@@ -85,8 +89,9 @@ def is_credential(value: str, *, password: bool, strict: bool) -> bool:
     ``password``: the name says that people choose it, so it need not look random. ``strict``: in tests, examples and
     documents nearly every such value is made up, and only one that looks random counts.
     """
-    if not SHORTEST <= len(value) <= LONGEST or any(character.isspace() for character in value):
+    if not SHORTEST <= len(value) <= LONGEST or _SPACE.search(value):
         return False
+    value = value[:_ENOUGH]
     if is_placeholder(value) or _UUID.fullmatch(value):
         return False
     if looks_random(value, 20 if strict else 12 if password else 16):
@@ -100,10 +105,11 @@ def looks_random(value: str, shortest: int = 16) -> bool:
         return False
     if _HEX.fullmatch(value):
         return len(value) >= max(shortest, 20) and not value.isdigit() and entropy(value.lower()) >= 2.8
-    if not any(character.isalpha() for character in value):
+    if not _LETTER.search(value):
         return False
     pairs = _pairs(value)
-    if len(pairs) >= 5 and sum(pair in _PAIRS for pair in pairs) > len(pairs) * _WORDY:
+    wordy = _MIXED_WORDY if len(re.findall(r"\d+(?=[A-Za-z])", value)) > 1 else _WORDY
+    if len(pairs) >= 5 and sum(pair in _PAIRS for pair in pairs) > len(pairs) * wordy:
         return False
     return entropy(value) >= (3.3 if len(value) >= 20 else 3.0)
 

@@ -1,0 +1,194 @@
+"""Credentials that people set: what is found by what it is given to, and what only looks like one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import string
+import time
+
+import pytest
+
+from auto_dev.gates.credentials.assigned import assigned
+from auto_dev.gates.credentials.scanner import by_length, fingerprint, hide, shown
+from auto_dev.gates.credentials.values import looks_random
+
+pytestmark = pytest.mark.unit
+
+CHANCE = random.Random(4)
+LETTERS = string.ascii_letters + string.digits
+
+
+def drawn(length: int, alphabet: str = LETTERS) -> str:
+    """A credential for one test: never in the repository, so that no scanner stumbles over it."""
+    return "".join(CHANCE.choice(alphabet) for _ in range(length))
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+KEY = drawn(32)
+PASS = drawn(14) + "4x"
+HEX = drawn(32, "0123456789abcdef")
+CHOSEN = "Gart3n" + "zwerg&Co"
+
+REAL = [
+    ("app/settings.py", f'password = "{PASS}"', PASS),
+    ("app/settings.py", f'PASSWORD: Final[str] = "{CHOSEN}"', CHOSEN),
+    ("app/settings.py", f"SECRET_KEY = '{drawn(50, LETTERS + '!@#^&*(-_=+)')}'", None),
+    ("app/settings.py", f'os.environ.get("API_TOKEN", "{KEY}")', KEY),
+    ("app/settings.py", f'client = Client(api_key="{HEX}")', HEX),
+    ("web/src/api.ts", f'const apiKey: string = "{KEY}";', KEY),
+    ("web/src/api.ts", f'headers: {{ Authorization: "Bearer {KEY}" }}', KEY),
+    ("web/src/api.js", f"jwt.sign(user, '{CHOSEN}')", CHOSEN),
+    ("cmd/main.go", f'dbPassword := "{PASS}"', PASS),
+    ("cmd/main.go", f'var authToken string = "{KEY}"', KEY),
+    ("cmd/main.go", f'sql.Open("mysql", "app:{PASS}@tcp(db:3306)/app")', PASS),
+    ("src/Main.java", f'builder.password("{PASS}")', PASS),
+    ("src/lib.rs", f'let api_token: &str = "{KEY}";', KEY),
+    (".env", f"DB_PASSWORD={CHOSEN}", CHOSEN),
+    (".env.production", f"export STRIPE_SECRET={KEY}", KEY),
+    ("deploy/values.yaml", f"  adminPassword: {PASS}", PASS),
+    ("deploy/app.yaml", f"    - name: DB_PASSWORD\n      value: {PASS}", PASS),
+    ("deploy/secret.yaml", f"kind: Secret\ndata:\n  db-password: {encoded(PASS)}", encoded(PASS)),
+    ("docker-compose.yml", f"      - MYSQL_ROOT_PASSWORD={PASS}", PASS),
+    ("config.json", json.dumps({"clientSecret": KEY}), KEY),
+    ("web.config", f'<add key="ApiToken" value="{KEY}" />', KEY),
+    ("settings.xml", f"<password>{PASS}</password>", PASS),
+    ("run.sh", f"deploy --token {KEY}", KEY),
+    ("run.sh", f"login --password='{PASS}'", PASS),
+    ("a.tf", f'  db_password = "{PASS}"', PASS),
+    ("app.properties", f"spring.datasource.password={PASS}", PASS),
+    ("app.conf", f"postgresql+asyncpg://app:{PASS}@db.internal:5432/app", PASS),
+    ("app.py", f'URL = "amqp://svc:{PASS}@queue/"', PASS),
+    ("App.cs", f'"Server=db;User Id=sa;Password={PASS};"', PASS),
+    ("App.java", f'"jdbc:postgresql://db/app?user=app&password={PASS}"', PASS),
+    ("a.py", f'x = "Authorization: Basic {encoded(f"admin:{PASS}")}"', encoded(f"admin:{PASS}")),
+    (".npmrc", f"//npm.example.net/:_authToken={drawn(8, HEX)}-1b2c-4d3e-9f4a-{drawn(12, HEX)}", None),
+    (".docker/config.json", json.dumps({"auths": {"r.io": {"auth": encoded(f"bob:{PASS}")}}}), None),
+    (".netrc", f"machine x.io login bob password {PASS}", PASS),
+    (".pgpass", f"db:5432:app:app:{PASS}", PASS),
+    ("a.py", f"key_id = 'AKIA{drawn(16, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567')}'", None),
+    ("a.txt", f"DefaultEndpointsProtocol=https;AccountKey={encoded(drawn(64))};", None),
+    ("n.ipynb", json.dumps({"cells": [{"source": [f'api_key = "{KEY}"\n']}]}), KEY),
+    ("n.ipynb", json.dumps({"cells": [{"outputs": [{"text": [f"token: {KEY}\n"]}]}]}), KEY),
+    ("tests/test_x.py", f'TOKEN = "{drawn(40)}"', None),
+    ("README.md", f"Set API_KEY={drawn(40)} and go.", None),
+]
+
+
+@pytest.mark.parametrize(("path", "text", "value"), REAL, ids=[f"{n}-{case[0]}" for n, case in enumerate(REAL)])
+def test_a_credential_is_found_with_its_line(path: str, text: str, value: str | None) -> None:
+    found = assigned(f"# first\n\n{text}\n".encode(), path)
+    assert found, text
+    assert all(hit.line >= 3 for hit in found)
+    assert value is None or any(hit.value == value for hit in found)
+    assert all(hit.value not in repr(hit) for hit in found)
+
+
+HARMLESS = [
+    ("a.py", 'password = "changeme"'),
+    ("a.py", 'password = "<your password>"'),
+    ("a.py", 'PASSWORD = os.environ["APP_PASSWORD"]'),
+    ("a.py", "password = getpass.getpass()"),
+    ("a.py", 'token = "YOUR_TOKEN_HERE"'),
+    ("a.py", 'api_key = "xxxxxxxxxxxxxxxxxxxx"'),
+    ("a.py", 'AWS_KEY = "AKIAIOSFODNN7' + 'EXAMPLE"'),
+    ("a.py", 'aws_secret_access_key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCY' + 'EXAMPLEKEY"'),
+    ("a.py", 'secret_name = "prod/database/password"'),
+    ("a.py", 'token_url = "https://login.example.net/oauth2/token"'),
+    ("a.py", 'SECRET = "projects/p/secrets/db/versions/latest"'),
+    ("a.py", f'commit_key = "{HEX}{HEX[:8]}"'),
+    ("a.py", f'sha256 = "{HEX}{HEX}"'),
+    ("a.py", 'token = "3f2a9c1e-7b44-4e0d-9c55-0a1b2c3d4e5f"'),
+    ("a.py", 'password_hash = "$2b$12$' + drawn(53) + '"'),
+    ("a.py", 'password = "$argon2id$v=19$m=65536$' + drawn(40) + '"'),
+    ("a.py", 'public_key = "' + drawn(44) + '"'),
+    ("a.py", 'next_page_token = "' + drawn(44) + '"'),
+    ("a.py", 'key = "resetPasswordConfirmationToken2"'),
+    ("a.py", 'RESET_TOKEN = "password-reset-token-generator"'),
+    ("a.py", 'password = "Password123!"'),
+    ("a.py", 'password = f"{prefix}{name}-{number}"'),
+    ("a.py", "if password != confirmation: raise ValueError"),
+    ("a.py", 'parser.add_argument("--password", help="the password of the database")'),
+    ("a.ts", "password: string;"),
+    ("a.ts", "const token = await getToken(request.headers.authorization);"),
+    ("a.ts", "apiKey: process.env.API_KEY ?? ''"),
+    ("a.ts", 'type Token = "identifier" | "number-literal";'),
+    ("a.json", '"password": "Passwort eingeben"'),
+    ("a.json", '"integrity": "sha512-' + drawn(86) + '=="'),
+    ("package-lock.json", '"token": "' + drawn(40) + '"'),
+    ("a.yaml", "password: ${DB_PASSWORD}"),
+    ("a.yaml", "token: {{ .Values.token }}"),
+    ("a.yaml", "secretKeyRef: my-secret-key-reference"),
+    ("a.yaml", "    secretName: wildcard-tls-certificate"),
+    ("a.yaml", "GITHUB_TOKEN: ${{ secrets.GITHUB_TOKEN }}"),
+    ("a.yaml", "kind: Secret\ndata:\n  password: " + encoded("changeme")),
+    (".env.example", "API_KEY=your-api-key"),
+    (".env", "PASSWORD="),
+    (".env", "SECRET_FILE=/run/secrets/app.key"),
+    ("a.sh", "TOKEN=$(vault read -field=token secret/app)"),
+    ("a.sh", 'curl -H "Authorization: Bearer $TOKEN" https://api.example.com'),
+    ("docker-compose.yml", "POSTGRES_PASSWORD: postgres"),
+    ("a.py", 'URL = "postgres://postgres:postgres@localhost:5432/test"'),
+    ("a.py", 'URL = "postgres://user:password@host/db"'),
+    ("a.py", 'URL = f"https://{user}:{password}@host/"'),
+    ("a.py", '"Authorization: Basic ' + encoded("user:password") + '"'),
+    ("tests/test_login.py", 'login("bob", password="S3cret-pass!")'),
+    ("tests/test_login.py", f'password = "{CHOSEN}"'),
+    ("tests/conftest.py", 'JWT_SECRET = "test-secret-for-the-suite-1"'),
+    ("docs/setup.md", "password: Tr0ub4dor&3"),
+    ("a.css", "--color-token: #1a2b3c4d;"),
+    ("logo.svg", '<path d="' + drawn(300) + '" key="' + drawn(40) + '"/>'),
+    ("a.go", "type Token struct { Kind string; Value string }"),
+    ("a.go", 'const tokenHeader = "X-Subject-Token"'),
+    ("a.rb", "before_action :authenticate_with_token!"),
+    ("m.py", "tokens = tokenizer.encode(text); max_tokens = 4096"),
+    ("a.pem", "-----BEGIN CERTIFICATE-----\n" + drawn(64) + "\n-----END CERTIFICATE-----"),
+    ("id_rsa.pub", "ssh-rsa " + drawn(300) + " me@host"),
+]
+
+
+@pytest.mark.parametrize(("path", "text"), HARMLESS, ids=[f"{n}-{case[0]}" for n, case in enumerate(HARMLESS)])
+def test_what_only_looks_like_a_credential_asks_nobody(path: str, text: str) -> None:
+    assert assigned(text.encode(), path) == []
+
+
+def test_randomness_is_told_from_words() -> None:
+    """A thousand of each: a threshold that drifts shows."""
+    words = ["reset", "password", "token", "client", "server", "request", "response", "user", "account", "session"]
+    names = ["-".join(CHANCE.choice(words) for _ in range(4)) for _ in range(1000)]
+    camel = ["".join(CHANCE.choice(words).title() for _ in range(4)) for _ in range(1000)]
+    assert sum(looks_random(name) for name in names + camel) <= 10
+    assert sum(looks_random(drawn(20)) for _ in range(1000)) >= 970
+    assert sum(looks_random(drawn(32, "0123456789abcdef")) for _ in range(1000)) >= 990
+
+
+@pytest.mark.parametrize(
+    "unit", ["password", "password=", "a.password:", "://:", "key='", "token \t", 'auth\\"', "=" * 7, "secret$"]
+)
+@pytest.mark.parametrize("path", ["a.py", "a.yml", ".env", "a.json"])
+def test_any_file_is_searched_in_a_time_that_grows_with_its_length(path: str, unit: str) -> None:
+    for text in (unit * (40_000 // len(unit)), (unit * 20 + "\n") * (40_000 // (len(unit) * 20))):
+        begun = time.process_time()
+        assigned(text.encode(), path)
+        assert time.process_time() - begun < 5
+
+
+def test_what_is_shown_tells_nothing() -> None:
+    value = drawn(40)
+    assert shown(value) == f"{value[:3]}… (40 characters)"
+    assert hide(f"a {value} b", by_length([value])) == f"a {shown(value)} b"
+    assert fingerprint(value) == fingerprint(value)
+    assert len(fingerprint(value)) == 16
+    assert fingerprint(value) != fingerprint(value[:-1])
+
+
+def test_each_row_of_a_private_key_is_hidden_by_itself() -> None:
+    rows = [drawn(64) for _ in range(3)]
+    key = "\n".join(["-----BEGIN PRIVATE KEY-----", *rows, "-----END PRIVATE KEY-----"])
+    text = hide(f"+{rows[1]}\n+ more", by_length([key]))
+    assert rows[1] not in text
+    assert hide(key, by_length([key])).count(rows[0]) == 0
