@@ -13,7 +13,7 @@ from bench.corpus import registry, score
 from bench.corpus.case import Case
 from bench.corpus.judge import Judged, bench, missing, scratch
 
-PARALLEL = 3  # a case waits for processes most of its time
+PARALLEL = 2  # as many as the processors that a small machine has
 
 
 async def judge_all(

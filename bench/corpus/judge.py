@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from psycopg.types.json import Jsonb
+
 from auto_dev.config import Config
 from auto_dev.daemon import compose
 from auto_dev.daemon.scheduler import start_run
@@ -236,7 +238,8 @@ async def _run_of(
         if lease is None:
             raise AutoDevError(f"somebody else works on {story.id}", where=place.id)
         await runs.transition(conn, run, [RunStatus.QUEUED], RunStatus.RUNNING)
-        await conn.execute(QUERIES["set_base"], {"run": run, "base_sha": base, "base_branch": base_branch})
+        start = {"run": run, "base_sha": base, "base_branch": base_branch, "stacked_on": Jsonb([])}
+        await conn.execute(QUERIES["set_base"], start)
         for other in rest:
             await _finished(conn, services, other, others[other.id], base_branch, policy)
         row = await runs.get(conn, run)
@@ -258,7 +261,7 @@ async def _finished(
         QUERIES["upsert_pull"],
         {
             "project": project, "story": story.id, "run": run, "branch": branch, "base": base_branch, "head_sha": sha,
-            "state": PullState.DRAFT, "number": 1, "url": "", "title": story.title,
+            "state": PullState.DRAFT, "number": 1, "url": "", "title": story.title, "opened_by": run,
         },
     )  # fmt: skip
 
