@@ -28,6 +28,8 @@ Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 _WINDOW = re.compile(r"^(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})$")
 _CLOCK = re.compile(r"^(\d{1,2}):(\d{2})$")
 _SLUG = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_SLACK_USER = re.compile(r"^[UW][A-Z0-9]{2,20}$")
+_LISTEN = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$")
 _REPOSITORY = re.compile(r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")
 
 
@@ -44,7 +46,14 @@ def _relative(value: str) -> str:
     return value
 
 
+def _slack_user(value: str) -> str:
+    if not _SLACK_USER.match(value):
+        raise ValueError("use a Slack user's id such as U012AB3CD; docs/slack.md says where to find it")
+    return value
+
+
 Slug = Annotated[str, AfterValidator(_slug)]
+SlackUser = Annotated[str, AfterValidator(_slack_user)]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 
 
@@ -243,8 +252,16 @@ class ForgeConfig(_Section):
 
 class SlackConfig(_Section):
     channel: str = "#auto-dev"
-    deciders: list[str] = []
+    deciders: list[SlackUser] = []  # who may decide in Slack; empty: nobody
+    mode: Literal["socket", "http", "off"] | None = None  # how answers come in; default: by the secrets that there are
+    listen: str = "127.0.0.1:3101"  # mode = "http"
     api_url: str = "https://slack.com/api/"
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        parse_listen(value)
+        return value
 
 
 class EmailConfig(_Section):
@@ -328,6 +345,14 @@ def parse_clock(text: str) -> time:
     if match and int(match[1]) < 24 and int(match[2]) < 60:
         return time(int(match[1]), int(match[2]))
     raise ValueError(f"{text!r} is not a time of day; write it like 18:00")
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """``"127.0.0.1:3101"`` as host and port; port 0 is any free one. Raises ValueError."""
+    match = _LISTEN.match(text)
+    if match and int(match[2]) < 65536:
+        return match[1].strip("[]"), int(match[2])
+    raise ValueError(f"{text!r} is not an address to listen on; write it like 127.0.0.1:3101")
 
 
 def parse_window(text: str) -> tuple[time, time]:

@@ -27,6 +27,7 @@ from auto_dev.daemon.settings import Settings
 from auto_dev.errors import AgentError, AutoDevError, BudgetError, ConfigError, ForgeError, GitError
 from auto_dev.forge import make_credentials, make_forge
 from auto_dev.gates.registry import gates_for
+from auto_dev.notify import slack_link
 from auto_dev.notify.registry import make_channels
 from auto_dev.sandbox import mounts, probe
 from auto_dev.sandbox.base import SandboxError
@@ -69,7 +70,8 @@ async def preflight(settings: Settings) -> Checked:
     await check_forge(config, settings.place.pulls)
     for channel in make_channels(config.notify, secret).values():
         await channel.close()
-    return Checked(config, repository, confined, (note,) if note else ())
+    said = (note, slack_link.plan(config.notify, secret).note)
+    return Checked(config, repository, confined, tuple(text for text in said if text))
 
 
 async def choose_sandbox(config: Config, *, wanted: bool) -> tuple[bool, str]:

@@ -21,6 +21,7 @@ from auto_dev.budget.prices import price_table
 from auto_dev.config import Config
 from auto_dev.daemon.checkout import git_of, look
 from auto_dev.daemon.clock import now
+from auto_dev.daemon.desk import SlackDesk
 from auto_dev.daemon.digest import quiet_hours
 from auto_dev.daemon.git_tokens import with_tokens
 from auto_dev.daemon.service import Daemon
@@ -29,6 +30,7 @@ from auto_dev.errors import ForgeError
 from auto_dev.forge import make_credentials, make_forge
 from auto_dev.gates.credentials.scanner import Credentials
 from auto_dev.nodes.context import RepositoryFacts, Services
+from auto_dev.notify import slack_link
 from auto_dev.notify.outbox import Deliverer
 from auto_dev.notify.registry import make_channels
 from auto_dev.place import DATABASE_URL, cache_folder, database_folder
@@ -147,7 +149,16 @@ async def daemon(settings: Settings, daemon_id: str) -> AsyncIterator[Daemon]:
             db.pool, settings.project_id, channels, now, quiet=lambda at: quiet_hours(running.config, at)
         )
         running = Daemon(settings, services, deliverer, config, socket.gethostname())
+        attend(running)
         yield running
+
+
+def attend(running: Daemon) -> None:
+    """Let the daemon take answers from Slack, where that is configured. Raises NotifyError for a missing secret."""
+    notify, services = running.config.notify, running.services
+    if (mode := slack_link.plan(notify, secret).mode) != "off":
+        desk = SlackDesk(services.db, services.place.id, lambda: running.config, now)
+        running.attended = slack_link.open_link(notify, secret, desk, now, mode).run
 
 
 async def with_signals(running: Daemon) -> None:

@@ -61,6 +61,7 @@ class Daemon:
         self.services = services
         self.config = config
         self.host = host
+        self.attended: Callable[[], Coroutine[Any, Any, None]] | None = None  # takes people's answers while it works
         self._deliverer = deliverer
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -99,6 +100,7 @@ class Daemon:
             self._forever("listener", self._listen()),
             self._forever("outbox", self._deliverer.run(self._stop)),
             self._forever("pulls", self.follower.once() if self.settings.once else self.follower.run(self._stop)),
+            *([self._forever("answers", self.attended())] if self.attended else []),
         ]
         worker = asyncio.create_task(self._work(), name="worker")
         try:

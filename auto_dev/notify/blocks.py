@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from auto_dev.notify.message import safe_url
+from auto_dev.notify.message import Choice, safe_url
 from auto_dev.text import clean, line
 
 Block = dict[str, Any]
@@ -25,12 +26,20 @@ BUTTON_VALUE = 2000
 ACTION_ID = 255
 BLOCK_ID = 255
 ACTIONS = 25
+SHOWN = 30  # of a button's text, on a phone
+CONFIRM_TITLE = 100
+CONFIRM_TEXT = 300
+CONFIRM_BUTTON = 30
 CONTEXT_TEXT = 2000
 CONTEXT = 10
 BLOCKS = 50
 FALLBACK = 3000
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_ENDS = {
+    "skip": "The story is left out. Its work so far stays on its branch.",
+    "abandon": "The run ends here. Its work so far stays on its branch.",
+}
 _JOINER = "\u2060"  # an invisible word joiner
 _MENTION = re.compile(r"@(?=(?:channel|here|everyone|group)\b)|<(?=[!@#])", re.IGNORECASE)
 
@@ -85,6 +94,24 @@ def section(text: str, *, bold: bool = False) -> list[Block]:
     if not (said := escaped(text, SECTION - 2).strip()):
         return []
     return [{"type": "section", "text": _mrkdwn(f"*{said}*" if bold and "*" not in said else said)}]
+
+
+def quote(text: str) -> list[Block]:
+    """Somebody's own words, literally, set off at the left."""
+    said = escaped(text.strip(), SECTION - 400)
+    quoted = "\n".join(f"> {entry}" for entry in said.splitlines()[:50])
+    return [{"type": "section", "text": _mrkdwn(quoted)}] if said else []
+
+
+def stamped(text: str, at: datetime | None) -> list[Block]:
+    """Small print: a literal line, and when that was, in the reader's own time."""
+    said = escaped(line(text), CONTEXT_TEXT - 200).strip()
+    when = ""
+    if at is not None:
+        utc = at.astimezone(UTC)
+        when = f"<!date^{int(utc.timestamp())}^{{date_short_pretty}}, {{time}}|{utc:%Y-%m-%d %H:%M} UTC>"
+    parts = [part for part in (said, when) if part]
+    return [{"type": "context", "elements": [_mrkdwn(" · ".join(parts))]}] if parts else []
 
 
 def code(title: str, text: str) -> list[Block]:
@@ -145,21 +172,43 @@ def button(action_id: str, label: str, value: str, *, primary: bool = False) -> 
     return element
 
 
-def decision_buttons(decision_id: str, choices: Iterable[tuple[str, str, bool]]) -> list[Block]:
-    """One button per (option id, label, recommended).
+def confirm(title: str, text: str, yes: str) -> Block:
+    """A question that Slack asks before it lets a button act."""
+    parts = {"title": (title, CONFIRM_TITLE), "text": (text, CONFIRM_TEXT), "confirm": (yes, CONFIRM_BUTTON)}
+    return {
+        **{key: {"type": "plain_text", "text": plain(said, limit)} for key, (said, limit) in parts.items()},
+        "deny": {"type": "plain_text", "text": "Cancel"},
+        "style": "danger",
+    }
 
-    ``action_id`` is ``decide/<decision>/<option>``; ``value`` is JSON {"decision", "option"}. A choice whose value
-    would not fit gets no button: the command beside it answers too.
+
+def decision_buttons(decision_id: str, choices: Sequence[Choice]) -> list[Block]:
+    """One button per choice; those that a phone would cut are spelt out in front of them, by their numbers.
+
+    ``action_id`` is ``decide/<decision>/<option>``; ``value`` is JSON {"decision", "option"}: names, which whoever
+    takes the click looks up. A choice whose value would not fit gets no button: the command beside it answers too.
     """
     elements: list[Block] = []
+    numbered = any(units(line(choice.label)) > SHOWN for choice in choices)
     seen: set[str] = set()
-    for option, label, recommended in choices:
-        value = json.dumps({"decision": decision_id, "option": option}, ensure_ascii=False)
-        element = button(f"decide/{decision_id}/{option}", label, value, primary=recommended)
+    for number, choice in enumerate(choices, 1):
+        value = json.dumps({"decision": decision_id, "option": choice.id}, ensure_ascii=False)
+        label = f"{number}. {plain(choice.label, SHOWN)}" if numbered else choice.label
+        label = f"{label}…" if choice.wants_text and not label.endswith("…") else label
+        element = button(f"decide/{decision_id}/{choice.id}", label, value, primary=choice.recommended)
+        if choice.destructive:
+            element["confirm"] = confirm(f"{choice.label}?", _ENDS[choice.action], "Yes")
         if units(value) <= BUTTON_VALUE and element["action_id"] not in seen and len(elements) < ACTIONS:
             seen.add(element["action_id"])
             elements.append(element)
-    return [{"type": "actions", "elements": elements}] if elements else []
+    if not elements:
+        return []
+    return [*(_spelt_out(choices) if numbered else []), {"type": "actions", "elements": elements}]
+
+
+def _spelt_out(choices: Sequence[Choice]) -> list[Block]:
+    marks = {True: " (recommended)", False: ""}
+    return listing(f"{n}. {choice.label}{marks[choice.recommended]}" for n, choice in enumerate(choices[:ACTIONS], 1))
 
 
 def message(blocks: Sequence[Block], marker: str) -> list[Block]:

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from auto_dev.errors import NotifyError
 
@@ -38,6 +38,18 @@ class Outgoing:
     thread: Mapping[str, Any] | None = None
     about: Mapping[str, Any] | None = None
     latest: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """How a decision ended. ``answer`` is the chosen option's label, "" for one that is no longer asked."""
+
+    decision_id: str
+    answer: str = ""
+    text: str = ""
+    by: str = ""
+    via: str = ""
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +103,15 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Free connections."""
+        ...
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A channel whose messages can be changed: a question turns into its answer."""
+
+    async def settle(self, message: Outgoing, closed: Mapping[str, Closed]) -> None:
+        """Change a delivered message (``earlier`` is its receipt) that asks what is closed by now. Raises SendError."""
         ...
 
 

@@ -278,6 +278,18 @@ def reminder(waiting: Sequence[Mapping[str, Any]], *, key: str) -> Fact:
     return _fact(key, "reminder", message, urgent=True)
 
 
+def answers_unheard(*, reason: str, since: str) -> Fact:
+    """What people answer in Slack does not arrive. ``since`` tells one outage from the next."""
+    message = Message(
+        headline="Answers in Slack do not arrive",
+        tone="warn",
+        paragraphs=(reason or "no reason was recorded", "Work goes on. It is tried again all the time."),
+        path="/decisions",
+        commands=(("answer here", "auto-dev decide"), ("look at the setup", "auto-dev doctor")),
+    )
+    return _fact(f"answers_unheard:{since}", "alert", message, urgent=True)
+
+
 def daily_summary(summary: Summary, *, key: str) -> Fact:
     """A summary: once per ``key``, which is ``Slot.key`` for the daily one and anything new for one sent by hand."""
     return Fact(key, "summary", to_payload(summary))
@@ -295,6 +307,7 @@ def _choice(option: Mapping[str, Any]) -> Choice:
     return Choice(
         id=str(option["id"]),
         label=str(option.get("label") or option["id"]),
+        action=str(option.get("action") or ""),
         recommended=bool(option.get("recommended")),
         wants_text=bool(option.get("wants_text")),
     )

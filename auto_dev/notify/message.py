@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -16,6 +17,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from auto_dev.text import clean, line
 
 MAX_LISTED = 25  # stories named in a message that stands for several
+
+DESTRUCTIVE: Final = frozenset({"skip", "abandon"})  # actions that end something
 
 Tone = Literal["good", "info", "warn", "bad"]
 
@@ -53,8 +56,28 @@ class Choice(_Value):
 
     id: Short
     label: Short
+    action: Short = ""
     recommended: bool = False
     wants_text: bool = False
+
+    @property
+    def destructive(self) -> bool:
+        """Whether it ends something, so that one tap too many should not be enough."""
+        return self.action in DESTRUCTIVE
+
+
+class Outcome(_Value):
+    """How a question ended. ``answer`` is "" for one that is no longer asked."""
+
+    answer: Short = ""
+    text: Medium = ""
+    said: Short = ""  # ``by ann, in Slack``; or why it is no longer asked
+    at: datetime | None = None
+
+    @property
+    def one_line(self) -> str:
+        """``Use JSON, by ann, in Slack``."""
+        return ", ".join(part for part in (self.answer, self.said) if part)
 
 
 class Excerpt(_Value):
@@ -68,7 +91,8 @@ class Message(_Value):
     """One thing that a person should know.
 
     ``paragraphs`` explain, ``details`` are label and value, ``commands`` are what it does and what to type; ``listing``
-    is one line per story where the message stands for several. ``path`` leads into the dashboard. ``about`` is the key
+    is one line per story where the message stands for several. ``outcome``: how its question ended. ``path`` leads
+    into the dashboard. ``about`` is the key
     of the message that this one follows up; messages with one ``cause`` are delivered as one.
     """
 
@@ -81,6 +105,7 @@ class Message(_Value):
     excerpts: tuple[Excerpt, ...] = ()
     decision_id: Short = ""
     choices: tuple[Choice, ...] = ()
+    outcome: Outcome | None = None
     url: Url = ""
     url_label: Short = ""
     path: Short = ""
@@ -105,6 +130,8 @@ class Message(_Value):
         said = self.paragraphs[0] if self.paragraphs else self.headline
         if self.choices:
             said = f"{line(said, 110)} (auto-dev decide {shlex.quote(self.decision_id)})"
+        elif self.outcome is not None:
+            said = f"{line(said, 90)} → {line(self.outcome.one_line, 90)}"
         return line(f"{self.story}: {said}" if self.story else said, 200)
 
 

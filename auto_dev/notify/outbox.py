@@ -21,8 +21,9 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from auto_dev import sql
-from auto_dev.notify.channel import Channel, Item, Outgoing, Receipt, SendError
+from auto_dev.notify.channel import Channel, Item, Outgoing, Receipt, SendError, Settles
 from auto_dev.notify.schedule import Quiet
+from auto_dev.notify.settle import settle_closed
 from auto_dev.text import jsonable, line
 
 _QUERIES = sql.load("auto_dev.notify", "outbox.sql")
@@ -57,7 +58,12 @@ class Problem:
 
 
 def wanted(channel: str, kind: str, urgent: bool) -> bool:
-    """Whether this channel carries such a message: mail is for the daily summary and for what is urgent."""
+    """Whether this channel carries such a message: mail is for the daily summary and for what is urgent.
+
+    In Slack no message tells of an answer: the question itself turns into it (``settle``).
+    """
+    if channel == "slack":
+        return kind != "decided"
     return channel not in _SELDOM or urgent or kind == "summary"
 
 
@@ -159,6 +165,7 @@ class Deliverer:
         self._quiet = quiet
         self._wake = asyncio.Event()
         self._paused_until: dict[str, datetime] = {}
+        self._unsettled = 0  # attempts in a row that failed to show an answer
 
     def wake(self) -> None:
         """Make ``run`` look at once."""
@@ -219,7 +226,21 @@ class Deliverer:
             if claim is None:
                 break
             count += await self._send(channel, claim)
+        await self._settle(channel)
         return count
+
+    async def _settle(self, channel: Channel) -> None:
+        """Turn questions that are closed by now into their answers, in what was delivered before."""
+        paused = self._paused_until.get(channel.name)
+        if not isinstance(channel, Settles) or (paused is not None and self._clock() < paused):
+            return
+        try:
+            await settle_closed(self._pool, self._project, channel.name, channel)
+            self._unsettled = 0
+        except SendError as error:
+            self._unsettled += 1
+            self._paused_until[channel.name] = self._clock() + backoff(self._unsettled, error, self._chance())
+            log.warning("%s: an answer is not shown: %s", channel.name, error, extra={"action": "not_settled"})
 
     async def _claim(self, channel: str, flush: bool) -> _Claim | None:
         now = self._clock()

@@ -15,12 +15,13 @@ SELECT pg_notify('auto_dev_wake', %(project)s)
 SELECT pg_advisory_xact_lock(hashtextextended('auto_dev.outbox/' || %(project)s || '/' || %(channel)s, 0))
 
 -- name: drop_stale
--- A question that was answered before anybody saw it is not asked any more.
+-- A question that was answered before anybody saw it is not asked any more. One that may have arrived is looked for, so
+-- that it can turn into its answer.
 UPDATE outbox o
    SET delivered_at = %(now)s, claimed_until = NULL, error = '', receipt = o.receipt || '{"stale": true}'
   FROM decisions d
  WHERE o.project_id = %(project)s AND o.channel = %(channel)s AND o.kind IN ('decision', 'reminder') AND o.delivered_at IS NULL
-   AND (o.claimed_until IS NULL OR o.claimed_until <= %(now)s)
+   AND o.claimed_until IS NULL AND NOT coalesce((o.receipt ->> 'unconfirmed')::boolean, false)
    AND d.id = o.payload ->> 'decision_id' AND d.status <> 'open'
 
 -- name: claim_lead
@@ -70,6 +71,40 @@ SELECT (SELECT receipt FROM outbox
        (SELECT receipt FROM outbox
          WHERE project_id = %(project)s AND channel = %(channel)s AND delivered_at IS NOT NULL AND receipt ? 'thread'
          ORDER BY id DESC LIMIT 1) AS latest
+
+-- name: unsettled
+-- Delivered messages that still ask for what is closed by now: one row each, with how their decisions ended.
+SELECT o.receipt ->> 'group' AS "group", o.receipt,
+       (SELECT jsonb_agg(jsonb_build_object('id', d.id, 'status', d.status, 'options', d.options, 'answer', d.answer,
+               'answer_text', d.answer_text, 'answered_by', d.answered_by, 'answered_via', d.answered_via,
+               'answered_at', d.answered_at))
+          FROM decisions d
+         WHERE d.project_id = o.project_id AND d.status <> 'open'
+           AND ((o.receipt -> 'asks') ? d.id OR coalesce(o.receipt -> 'asked', '[]') ? d.id)) AS closed
+  FROM outbox o
+ WHERE o.project_id = %(project)s AND o.channel = %(channel)s AND o.delivered_at IS NOT NULL AND o.receipt ? 'asks'
+   AND o.id = (SELECT min(f.id) FROM outbox f
+                WHERE f.project_id = o.project_id AND f.channel = o.channel AND f.receipt ? 'asks'
+                  AND f.receipt ->> 'ts' = o.receipt ->> 'ts')
+   AND EXISTS (SELECT 1 FROM decisions d
+                WHERE d.project_id = o.project_id AND d.status <> 'open' AND (o.receipt -> 'asks') ? d.id)
+ ORDER BY o.id LIMIT 50
+
+-- name: group_items
+SELECT kind, payload, created_at FROM outbox
+ WHERE project_id = %(project)s AND channel = %(channel)s AND receipt ->> 'group' = %(group)s ORDER BY id
+
+-- name: settled
+-- What a message asks for now; a message that asks nothing any more is out of sight.
+UPDATE outbox
+   SET receipt = CASE WHEN %(asks)s::jsonb = '[]' THEN receipt - 'asks' - 'asked'
+                      ELSE receipt || jsonb_build_object('asks', %(asks)s::jsonb, 'asked', %(asked)s::jsonb) END
+ WHERE project_id = %(project)s AND channel = %(channel)s AND receipt ->> 'group' = %(group)s AND receipt ? 'asks'
+
+-- name: unsettleable
+-- The answer cannot be shown there; a click still says who answered what.
+UPDATE outbox SET receipt = receipt - 'asks' - 'asked', error = %(error)s
+ WHERE project_id = %(project)s AND channel = %(channel)s AND receipt ->> 'group' = %(group)s AND receipt ? 'asks'
 
 -- name: delivered
 UPDATE outbox

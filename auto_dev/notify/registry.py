@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from auto_dev.config import NotifyConfig
 from auto_dev.errors import NotifyError
+from auto_dev.notify import slack_link
 from auto_dev.notify.channel import Channel
 
 Secrets = Callable[[str], str | None]
@@ -15,7 +16,8 @@ def _slack(config: NotifyConfig, secrets: Secrets, dashboard_url: str | None) ->
     from auto_dev.notify.slack import SlackChannel
 
     token = _secret(secrets, "SLACK_BOT_TOKEN", "the bot token of your Slack app (xoxb-…, with chat:write)")
-    return SlackChannel(config.slack, token, dashboard_url=dashboard_url)
+    buttons = slack_link.plan(config, secrets).buttons
+    return SlackChannel(config.slack, token, dashboard_url=dashboard_url, buttons=buttons)
 
 
 def _email(config: NotifyConfig, secrets: Secrets, dashboard_url: str | None) -> Channel:

@@ -44,7 +44,7 @@ class CompletedStory:
 
 @dataclass(frozen=True, slots=True)
 class WaitingStory:
-    """A story whose run waits for a person's answer."""
+    """A story whose run waits for a person's answer. ``outcome``: how its question ended, once it has."""
 
     story_id: str
     title: str
@@ -52,6 +52,7 @@ class WaitingStory:
     question: str
     why: str
     choices: tuple[Choice, ...]
+    outcome: str = ""
 
 
 @dataclass(frozen=True, slots=True)

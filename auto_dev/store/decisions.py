@@ -35,6 +35,18 @@ class Question:
     evidence: Sequence[Mapping[str, Any]] = field(default=())
 
 
+class ClosedError(UsageError):
+    """The decision of ``row`` is no longer open: it was answered, or its run ended in another way."""
+
+    def __init__(self, what: str, row: Mapping[str, Any]) -> None:
+        super().__init__(what)
+        self.row = row
+
+
+class UnknownError(UsageError):
+    """The project has no such decision."""
+
+
 def _new_id() -> str:
     return "d-" + "".join(secrets.choice(_ALPHABET) for _ in range(6))
 
@@ -71,14 +83,11 @@ async def answer(
 ) -> DictRow:
     """Record a person's answer and make the run runnable, in the caller's transaction; return the decision's row.
 
-    Raises UsageError for an unknown or foreign decision, an option that it does not have, a missing text, and when it
-    is no longer open (then it says who answered what).
+    Raises UsageError for an unknown or foreign decision, an option that it does not have, a missing text; ClosedError
+    when it is no longer open (it says who answered what).
     """
     row = _open(await (await conn.execute(QUERIES["lock_decision"], {"id": decision})).fetchone(), project, decision)
-    chosen = next((o for o in row["options"] if o["id"] == option), None)
-    if chosen is None:
-        known = ", ".join(o["id"] for o in row["options"])
-        raise UsageError(f"decision {decision} has no answer {line(option, 40)!r}", mend=f"Its answers are: {known}.")
+    chosen = option_of(row, option)
     if chosen.get("wants_text") and not text.strip():
         raise UsageError(f"the answer {option!r} needs a text", mend="Give it with --text.")
     await conn.execute(
@@ -102,21 +111,36 @@ async def require_open(conn: Connection, project: str, decision: str) -> DictRow
     return _open(row, project, decision)
 
 
-def unknown(decision: str) -> UsageError:
+def unknown(decision: str) -> UnknownError:
     """The error for a decision that does not exist."""
-    return UsageError(f"there is no decision {line(decision, 40)!r}", mend="`auto-dev decide` lists the open ones.")
+    return UnknownError(f"there is no decision {line(decision, 40)!r}", mend="`auto-dev decide` lists the open ones.")
 
 
 def _open(row: DictRow | None, project: str, decision: str) -> DictRow:
     if row is None or row["project_id"] != project:
         raise unknown(decision)
     if row["status"] == DecisionStatus.ANSWERED:
-        raise UsageError(
-            f"decision {decision} was answered by {row['answered_by']} ({row['answered_via']}): {row['answer']}"
-        )
+        said = f"decision {decision} was answered by {row['answered_by']} ({row['answered_via']}): {label_of(row)}"
+        raise ClosedError(said, row)
     if row["status"] == DecisionStatus.CANCELLED:
-        raise UsageError(f"decision {decision} is closed: its run ended in another way")
+        raise ClosedError(f"decision {decision} is closed: its run ended in another way", row)
     return row
+
+
+def option_of(row: Mapping[str, Any], option: str) -> Mapping[str, Any]:
+    """The decision's option of that id. Raises UsageError when it has none."""
+    chosen: Mapping[str, Any] | None = next((o for o in row["options"] if o["id"] == option), None)
+    if chosen is None:
+        known = ", ".join(o["id"] for o in row["options"])
+        raise UsageError(f"decision {row['id']} has no answer {line(option, 40)!r}", mend=f"Its answers are: {known}.")
+    return chosen
+
+
+def label_of(row: Mapping[str, Any]) -> str:
+    """The chosen option's label, as people know it."""
+    return next(
+        (line(str(o.get("label") or o["id"])) for o in row["options"] if o["id"] == row["answer"]), row["answer"]
+    )
 
 
 async def get(conn: Connection, decision: str) -> DictRow:

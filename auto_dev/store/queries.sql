@@ -517,3 +517,8 @@ UPDATE runs SET hint = %(hint)s WHERE id = %(run)s
 -- name: set_criteria
 -- A person stated what the story's file does not: this run's copy of the story carries it.
 UPDATE runs SET policy = jsonb_set(policy, '{story,acceptance_criteria}', %(criteria)s) WHERE id = %(run)s
+
+-- name: remember_request
+-- A signed request counts once: no row for one that was seen before. What is too old to be taken is forgotten.
+WITH old AS (DELETE FROM slack_requests WHERE expires_at < %(now)s)
+INSERT INTO slack_requests (digest, expires_at) VALUES (%(digest)s, %(until)s) ON CONFLICT DO NOTHING RETURNING digest

@@ -19,7 +19,7 @@ import pytest
 
 from auto_dev.config import SlackConfig
 from auto_dev.notify import facts
-from auto_dev.notify.channel import Channel, Item, Outgoing, Receipt, SendError
+from auto_dev.notify.channel import Channel, Closed, Item, Outgoing, Receipt, SendError
 from auto_dev.notify.outbox import LEASE_S, Deliverer, enqueue
 from auto_dev.notify.slack import SlackChannel
 from auto_dev.store.database import Database
@@ -194,11 +194,7 @@ def asked(decision: str = "d-1", story: str = "WINT-1") -> facts.Fact:
     )
 
 
-def answered(decision: str = "d-1", story: str = "WINT-1") -> facts.Fact:
-    return facts.decision_answered(
-        decision_id=decision, story_id=story, story_title="Roles", question="Which roles?", answer="A",
-        by="ann", via="cli",
-    )  # fmt: skip
+ANSWER = Closed("d-1", answer="A", by="ann", via="cli", at=START)
 
 
 def failed(story: str = "WINT-1", run: str = "r1") -> facts.Fact:
@@ -258,23 +254,40 @@ async def test_messages_of_one_story_make_one_thread(slack: Slack, channel: Slac
 
 async def test_an_answer_changes_the_prompt_in_place(slack: Slack, channel: SlackChannel) -> None:
     prompt = await channel.send(outgoing(asked()))
-    about = {**prompt.data, "of": 1}
-    await channel.send(outgoing(answered(), about=about))
-    await channel.send(outgoing(answered(), about=about, unconfirmed=True))
+    assert prompt.data["asks"] == ["d-1"]
+    for _ in range(2):
+        await channel.settle(outgoing(asked(), earlier=prompt.data), {"d-1": ANSWER})
     (message,) = slack.messages
     assert not any(block["type"] == "actions" for block in message["blocks"])
-    assert "Answer: A" in message["text"]
-    assert "By: ann (cli)" in message["text"]
+    assert "A, by ann, on the command line" in message["text"]
+    assert "Which roles?" in message["text"]
 
 
-async def test_an_answer_to_a_prompt_that_is_gone_is_posted(slack: Slack, channel: SlackChannel) -> None:
-    await channel.send(outgoing(answered(), about={"channel": "C0000001", "ts": "1.0", "thread": "1.0", "of": 1}))
-    assert len(slack.messages) == 1
-
-
-async def test_an_answer_to_one_of_several_is_a_reply(slack: Slack, channel: SlackChannel) -> None:
+async def test_a_question_that_nobody_asks_any_more_says_so(slack: Slack, channel: SlackChannel) -> None:
     prompt = await channel.send(outgoing(asked()))
-    await channel.send(outgoing(answered(), about={**prompt.data, "of": 3}))
+    await channel.settle(outgoing(asked(), earlier=prompt.data), {"d-1": Closed("d-1")})
+    (message,) = slack.messages
+    assert not any(block["type"] == "actions" for block in message["blocks"])
+    assert "No longer asked" in message["text"]
+
+
+async def test_a_prompt_that_is_gone_needs_no_answer(slack: Slack, channel: SlackChannel) -> None:
+    for gone in ({}, {"channel": "C0000001", "ts": "1.0"}):
+        await channel.settle(outgoing(asked(), earlier=gone), {"d-1": ANSWER})
+    assert slack.messages == []
+
+
+async def test_a_rate_limit_is_obeyed_when_an_answer_is_shown(slack: Slack, channel: SlackChannel) -> None:
+    prompt = await channel.send(outgoing(asked()))
+    slack.script = [("chat.update", 429)]
+    with pytest.raises(SendError) as caught:
+        await channel.settle(outgoing(asked(), earlier=prompt.data), {"d-1": ANSWER})
+    assert (caught.value.retry_after, caught.value.whole_channel) == (7, True)
+
+
+async def test_what_follows_a_message_up_is_a_reply(slack: Slack, channel: SlackChannel) -> None:
+    prompt = await channel.send(outgoing(asked()))
+    await channel.send(outgoing(failed(), about={**prompt.data, "of": 1}))
     assert slack.messages[1]["thread_ts"] == slack.messages[0]["ts"]
 
 
@@ -498,15 +511,9 @@ async def test_a_crashed_group_comes_again_as_the_same_group(db: Database, slack
     assert len(slack.messages) == 3
 
 
-async def test_a_story_has_one_thread_and_an_answer_updates_its_prompt(
-    db: Database, slack: Slack, channel: SlackChannel
-) -> None:
+async def test_a_story_has_one_thread(db: Database, slack: Slack, channel: SlackChannel) -> None:
     deliverer = Deliverer(db.pool, "todo", {"slack": channel}, Clock())
     await put(db, asked("d-1", "WINT-1"), failed("WINT-1"), asked("d-2", "WINT-2"))
     assert await deliverer.deliver_due() == 3
     root = slack.messages[0]["ts"]
     assert [message.get("thread_ts") for message in slack.messages] == [None, root, None]
-    await put(db, answered("d-1", "WINT-1"))
-    assert await deliverer.deliver_due() == 1
-    assert len(slack.messages) == 3
-    assert "By: ann (cli)" in slack.messages[0]["text"]

@@ -243,7 +243,7 @@ def test_a_decision_prompt_has_buttons_and_says_how_to_answer_without_them() -> 
 
 
 def test_two_options_with_one_id_make_one_button() -> None:
-    parts = blocks.decision_buttons("d-1", [("a", "A", False), ("a", "again", False)])
+    parts = blocks.decision_buttons("d-1", [Choice(id="a", label="A"), Choice(id="a", label="again")])
     assert [element["text"]["text"] for element in parts[0]["elements"]] == ["A"]
 
 
@@ -254,7 +254,7 @@ def test_a_message_of_too_many_blocks_is_cut_and_says_so() -> None:
 
 
 def test_the_same_button_twice_in_a_message_is_kept_once() -> None:
-    row = blocks.decision_buttons("d-1", [("a", "A", False)])
+    row = blocks.decision_buttons("d-1", [Choice(id="a", label="A")])
     assert len(blocks.message([*blocks.section("x"), *row, *row], "m")) == 2
 
 
