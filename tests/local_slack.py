@@ -20,9 +20,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / ".agents" / "bin" / "local-slack"
 BOX = Path(__file__).with_name("local_slack_box.py")
-BOT_TOKEN = "-".join(("xoxb", "local", "bot"))
-APP_TOKEN = "-".join(("xapp", "local", "app"))
-SIGNING_SECRET = "-".join(("local", "signing", "secret"))
+BOT_TOKEN = "xoxb-local-bot"
+APP_TOKEN = "xapp-local-app"
+SIGNING_SECRET = "local-signing-secret"
 TEAM, APP, CHANNEL = "T0LOCAL", "A0LOCAL", "C0DECIDE"
 ALICE, BOB = "U0ALICE", "U0BOB"
 

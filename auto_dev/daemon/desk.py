@@ -17,6 +17,7 @@ from auto_dev.errors import StoreError, UsageError
 from auto_dev.notify import facts, outbox
 from auto_dev.notify.settled import closed_of, outcome
 from auto_dev.notify.slack_desk import Asked, Person, RefusedError, UnavailableError
+from auto_dev.notify.sparing import Sparing
 from auto_dev.store import decisions
 from auto_dev.store.database import Database
 from auto_dev.store.events import QUERIES, emit, wake
@@ -34,6 +35,7 @@ class SlackDesk:
         self._project = project
         self._config = config
         self._clock = clock
+        self._sparing = Sparing(log)
 
     async def look(self, who: Person, decision: str, option: str) -> Asked:
         """See ``Desk``."""
@@ -73,7 +75,7 @@ class SlackDesk:
         deciders = self._config().notify.slack.deciders
         if who.id in deciders:
             return
-        log.warning("a click without the right to decide", extra={"action": "slack_refused", "why": who.said})
+        self._sparing.warn("slack_refused", f"a click without the right to decide, by {who.said}")
         if not deciders:
             raise RefusedError("Nobody may decide in Slack yet: deciders is empty in [notify.slack] of auto-dev.toml.")
         raise RefusedError(f"You may not decide here. Whoever owns auto-dev.toml can add {who.id} to its deciders.")

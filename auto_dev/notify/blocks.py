@@ -26,7 +26,7 @@ BUTTON_VALUE = 2000
 ACTION_ID = 255
 BLOCK_ID = 255
 ACTIONS = 25
-SHOWN = 30  # of a button's text, on a phone
+SHOWN = 34  # of a button's text, on a phone
 CONFIRM_TITLE = 100
 CONFIRM_TEXT = 300
 CONFIRM_BUTTON = 30
@@ -135,6 +135,15 @@ def listing(lines: Iterable[str]) -> list[Block]:
             text = ""
         text = f"{text}\n{said}" if text else said
     return [*blocks, {"type": "section", "text": _mrkdwn(text)}] if text.strip() else blocks
+
+
+def labelled(pairs: Iterable[tuple[str, str]]) -> list[Block]:
+    """Labels and short values, a line each."""
+    lines: list[str] = []
+    for label, value in pairs:
+        title, said = escaped(line(label, 200), 300), escaped(line(value, 300), 500).replace("`", "'")
+        lines += [f"{title}: `{said}`" if title and said else title or said]
+    return [{"type": "section", "text": _mrkdwn("\n".join(lines[:5]))}] if any(lines) else []
 
 
 def fields(pairs: Sequence[tuple[str, str]]) -> list[Block]:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
@@ -28,6 +28,7 @@ from auto_dev.notify.block_limits import view_problems
 from auto_dev.notify.channel import SendError
 from auto_dev.notify.slack_api import Identity, SlackApi
 from auto_dev.notify.slack_desk import Asked, Desk, Person, RefusedError, UnavailableError
+from auto_dev.notify.sparing import Sparing
 from auto_dev.tasks import end_tasks
 from auto_dev.text import line
 
@@ -76,6 +77,7 @@ class _Action(_Part):
 
 
 class _View(_Part):
+    type: Literal["modal"]
     callback_id: str = ""
     private_metadata: str = Field(default="", max_length=3000)
     state: dict[str, Any] = {}
@@ -131,6 +133,7 @@ class Answers:
         self._api = api
         self._identify = identify
         self._app_id = app_id
+        self._sparing = Sparing(log)
         self._tasks: set[asyncio.Task[None]] = set()
         self._app = _bolt_app()
         self._app.action(re.compile(r"^decide/"))(self._pressed)
@@ -144,7 +147,7 @@ class Answers:
         """Do ``work`` beside everything else. What is too much at once is left: Slack tells that nothing was taken."""
         if len(self._tasks) >= MOST_AFTER:
             work.close()
-            log.warning("too many clicks at once", extra={"action": "slack_crowded"})
+            self._sparing.warn("slack_crowded", "too many clicks at once")
             return
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -159,19 +162,24 @@ class Answers:
         """Take one interaction. Its sender is known to be Slack; what is not meant for us changes nothing."""
         if payload.get("type") not in ("block_actions", "view_submission", "url_verification"):
             return Handled(200)  # nothing that this app asked for
-        if payload["type"] != "url_verification" and (refused := await self._foreign(payload)):
-            return refused
+        body = {key: payload.get(key) for key in ("type", "token", "challenge")}
+        if payload["type"] != "url_verification":
+            try:
+                given = _Payload.model_validate(payload)
+            except ValidationError:
+                return Handled(400)
+            if refused := await self._foreign(given):
+                return refused
+            body = given.model_dump(
+                exclude_none=True
+            )  # bolt gets what was looked at: it trips over shapes that are not Slack's
         # Both ways in verify by themselves who sends: to bolt every request is one that came through a socket.
-        request = AsyncBoltRequest(mode="socket_mode", body=dict(payload))
+        request = AsyncBoltRequest(mode="socket_mode", body=body)
         response = await self._app.async_dispatch(request)
         return Handled(response.status, response.body or "", request.context.get("after"))
 
-    async def _foreign(self, payload: Mapping[str, Any]) -> Handled | None:
-        """What to answer to what is malformed or of another workspace or app; None for what is ours."""
-        try:
-            given = _Payload.model_validate(payload)
-        except ValidationError:
-            return Handled(400)
+    async def _foreign(self, given: _Payload) -> Handled | None:
+        """What to answer to what is of another workspace or app; None for what is ours."""
         try:
             async with asyncio.timeout(ACT_S):
                 us = await self._identify()
@@ -181,7 +189,7 @@ class Answers:
         ours |= bool(us.enterprise_id) and given.enterprise is not None and given.enterprise.id == us.enterprise_id
         app = self._app_id or us.app_id
         if not ours or (app and given.api_app_id != app):
-            log.warning("a click of another workspace or app is refused", extra={"action": "slack_foreign"})
+            self._sparing.warn("slack_foreign", "a click of another workspace or app is refused")
             return Handled(403)
         return None
 

@@ -76,10 +76,13 @@ class SlackApi:
             timeout=TIMEOUT_S,
             follow_redirects=False,
         )
+        self._hooks: httpx.AsyncClient | None = None
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+        if self._hooks is not None:
+            await self._hooks.aclose()
 
     async def call(
         self, method: str, body: Mapping[str, Any] | None = None, *, form: bool = False, token: str = ""
@@ -117,9 +120,10 @@ class SlackApi:
         if response_url and self.is_slacks(response_url):
             body = {"response_type": "ephemeral", "replace_original": False, "text": text}
             try:
-                # A client of its own: the bot's token has no business at this address.
-                async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False) as client:
-                    response = await client.post(response_url, json=body)
+                # By a client of its own: the bot's token has no business at this address.
+                if self._hooks is None:
+                    self._hooks = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False)
+                response = await self._hooks.post(response_url, json=body)
             except httpx.HTTPError as error:
                 raise SendError(f"Slack did not take a reply: {type(error).__name__}") from None
             if response.is_success:

@@ -19,6 +19,7 @@ from auto_dev.config import parse_listen
 from auto_dev.notify.slack_answers import Answers, Handled
 from auto_dev.notify.slack_desk import Desk, UnavailableError
 from auto_dev.notify.slack_signature import ForgedError, verify
+from auto_dev.notify.sparing import Sparing
 
 PATH: Final = "/slack/events"
 MAX_BODY: Final = 2 * 1024**2  # a click carries its whole message, percent-encoded: 1.2 MB at the very most
@@ -42,6 +43,7 @@ class HttpDoor:
         self._desk = desk
         self._clock = clock
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
+        self._sparing = Sparing(log)
 
     async def serve(self, up: Callable[[], None]) -> None:
         """Take requests until cancelled. Raises OSError when the address cannot be had."""
@@ -82,10 +84,10 @@ class HttpDoor:
             signed = verify(self._secret, stamps, signatures, body, self._clock())
             async with asyncio.timeout(REMEMBER_S):
                 if not await self._desk.first(signed.digest, signed.until):
-                    log.warning("a repeated request is refused", extra={"action": "slack_replayed"})
+                    self._sparing.warn("slack_replayed", "a repeated request is refused")
                     return Handled(409)
         except ForgedError as error:
-            log.warning("a request is refused: %s", error, extra={"action": "slack_forged"})
+            self._sparing.warn("slack_forged", f"a request is refused: {error}")
             return Handled(401)
         except (UnavailableError, TimeoutError):
             return Handled(503)

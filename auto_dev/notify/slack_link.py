@@ -177,6 +177,8 @@ def open_link(config: NotifyConfig, secrets: Secrets, desk: Desk, clock: Callabl
     from auto_dev.notify.slack_http import HttpDoor
     from auto_dev.notify.slack_socket import SocketDoor, app_id_of
 
+    for chatty in ("httpx", "httpcore", "slack_bolt", "slack_sdk", "aiohttp"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # below that they tell of addresses that let others reply
     api = SlackApi(config.slack.api_url, (secrets("SLACK_BOT_TOKEN") or "").strip())
     whoami = Whoami(api)
     app_token = (secrets("SLACK_APP_TOKEN") or "").strip()

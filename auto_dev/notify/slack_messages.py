@@ -14,6 +14,7 @@ from auto_dev.text import line
 SUMMARY_BUTTONS = 5  # decisions of a summary that get their buttons; the others are one line each
 BRIEF = 600  # of an explanation or an excerpt: it is read on a phone, and all of it is one command away
 BRIEF_LINES = 10
+SHORT = 120  # an excerpt that fits on its title's line
 
 
 def render_message(
@@ -51,9 +52,13 @@ def _question(message: Message, *, buttons: bool) -> list[Block]:
     """The question first, then why, the evidence in short, and what can be answered."""
     parts = _asked(message)
     for paragraph in message.paragraphs[1:]:
-        parts += blocks.section(brief(paragraph))
+        if paragraph not in message.paragraphs[0]:
+            parts += blocks.section(brief(paragraph))
+    short = [excerpt for excerpt in message.excerpts if "\n" not in excerpt.text and len(excerpt.text) <= SHORT]
+    parts += blocks.labelled((excerpt.title, excerpt.text) for excerpt in short)
     for excerpt in message.excerpts:
-        parts += blocks.code(excerpt.title, brief(excerpt.text))
+        if excerpt not in short:
+            parts += blocks.code(excerpt.title, brief(excerpt.text))
     offered = blocks.decision_buttons(message.decision_id, message.choices) if buttons else []
     if offered:
         more = f"or in a terminal: auto-dev decide {shlex.quote(message.decision_id)}"
@@ -71,11 +76,17 @@ def _ended(message: Message, outcome: Outcome) -> list[Block]:
 
 
 def _asked(message: Message) -> list[Block]:
-    question = line(without_story(message.paragraphs[0], message.story_id), 2000)
+    question = asked_of(message)
     heading = (
         [blocks.header(question)] if blocks.units(question) <= blocks.HEADER else blocks.section(question, bold=True)
     )
     return [*heading, *blocks.context([message.story])]
+
+
+def asked_of(message: Message) -> str:
+    """The question on one line, without what stands beside it anyway."""
+    question = line(without_story(message.paragraphs[0], message.story_id), 2000)
+    return question[:1].upper() + question[1:]
 
 
 def without_story(question: str, story_id: str) -> str:
@@ -107,8 +118,16 @@ def _answer(label: str, command: str) -> str:
 
 
 def _fallback(message: Message) -> str:
-    lines = [f"{message.headline}: {message.story}" if message.story else message.headline]
-    lines += [line(paragraph, 500) for paragraph in message.paragraphs]
+    """What a notification shows, and whoever cannot see blocks."""
+    if message.paragraphs and (message.choices or message.outcome):
+        asked = asked_of(message)
+        lines = [f"{message.story}: {asked}" if message.story else asked]
+        lines += [
+            line(paragraph, 500) for paragraph in message.paragraphs[1:] if paragraph not in message.paragraphs[0]
+        ]
+    else:
+        lines = [f"{message.headline}: {message.story}" if message.story else message.headline]
+        lines += [line(paragraph, 500) for paragraph in message.paragraphs]
     lines += [f"{label}: {value}" for label, value in message.details]
     lines += _answers(message)
     if message.outcome is not None:
