@@ -52,6 +52,7 @@ class LocalSlack:
     process: subprocess.Popen[bytes] | None = None
     relay: asyncio.Server | None = None
     joined: set[asyncio.Task[None]] = field(default_factory=set)
+    client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=15, trust_env=False))
 
     @property
     def url(self) -> str:
@@ -74,10 +75,7 @@ class LocalSlack:
 
     async def start(self) -> None:
         """Start it, at the port that it had before."""
-        listening = socket.socket()
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", self.port))
-        listening.listen(64)
+        listening = await self._listening()
         self.port = listening.getsockname()[1]
         outside = self.folder / "out.sock"
         outside.unlink(missing_ok=True)
@@ -96,14 +94,28 @@ class LocalSlack:
                 env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
             )  # fmt: skip
         listening.close()
-        async with httpx.AsyncClient(timeout=2) as client:
-            for _ in range(600):
-                with suppress(httpx.HTTPError):
-                    if (await client.get(f"{self.url}/_control/state")).is_success:
-                        return
-                assert self.process.poll() is None, (self.folder / "slack.log").read_text()
-                await asyncio.sleep(0.05)
+        for _ in range(600):
+            with suppress(httpx.HTTPError):
+                if (await self.client.get(f"{self.url}/_control/state", timeout=2)).is_success:
+                    return
+            assert self.process.poll() is None, (self.folder / "slack.log").read_text()
+            await asyncio.sleep(0.05)
         pytest.fail("local-slack does not answer")
+
+    async def _listening(self) -> socket.socket:
+        """The port, once a former box has really let go of it."""
+        for _ in range(200):
+            listening = socket.socket()
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listening.bind(("127.0.0.1", self.port))
+                listening.listen(64)
+            except OSError:
+                listening.close()
+                await asyncio.sleep(0.05)
+            else:
+                return listening
+        pytest.fail(f"port {self.port} is not free")
 
     async def stop(self) -> None:
         """End it and everything in its box; what was said there is forgotten."""
@@ -118,20 +130,16 @@ class LocalSlack:
 
     async def messages(self) -> list[dict[str, Any]]:
         """What stands in the channel, the oldest first; whispers too."""
-        async with httpx.AsyncClient() as client:
-            found = (await client.get(f"{self.url}/_control/messages/{CHANNEL}")).json()["messages"]
-        return list(found)
+        return list((await self.client.get(f"{self.url}/_control/messages/{CHANNEL}")).json()["messages"])
 
     async def log(self) -> list[dict[str, Any]]:
-        async with httpx.AsyncClient() as client:
-            return list((await client.get(f"{self.url}/_control/log")).json()["log"])
+        return list((await self.client.get(f"{self.url}/_control/log")).json()["log"])
 
     async def click(self, message: dict[str, Any], option: str, user: str = ALICE) -> None:
         """Press a button without a browser."""
         action = button(message, option)
         body = {"channel": CHANNEL, "messageTs": message["ts"], "user": user, "action": action}
-        async with httpx.AsyncClient(timeout=15) as client:
-            assert (await client.post(f"{self.url}/_control/interact", json=body)).json()["ok"]
+        assert (await self.client.post(f"{self.url}/_control/interact", json=body)).json()["ok"]
 
     def _workspace(self) -> dict[str, Any]:
         return {

@@ -250,7 +250,7 @@ async def facts_now(db: Database) -> dict[str, Any]:
         "jobs": "SELECT status, args FROM procrastinate_jobs ORDER BY id",
         "outbox": "SELECT channel, key FROM outbox ORDER BY id",
     }
-    return {name: await db.fetch_all(statement) for name, statement in tables.items()}  # type: ignore[arg-type]
+    return {name: await db.fetch_all(statement) for name, statement in tables.items()}
 
 
 async def at_once(*work: Any) -> list[Any]:

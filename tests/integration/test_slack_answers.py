@@ -383,7 +383,7 @@ async def test_while_slack_does_not_say_who_we_are_nothing_is_taken(world: World
 async def test_no_secret_and_no_address_of_a_reply_gets_into_the_log(
     world: World, caplog: pytest.LogCaptureFixture, eventually: Eventually
 ) -> None:
-    link = open_link(world.config.notify, SECRETS.get, world.desk(), now, "http")
+    open_link(world.config.notify, SECRETS.get, world.desk(), now, "http")
     with caplog.at_level(logging.DEBUG):
         async with world.door() as caller:
             hook = f"{world.slack.url}/hooks/canaryhook"
@@ -396,7 +396,6 @@ async def test_no_secret_and_no_address_of_a_reply_gets_into_the_log(
     said = caplog.text + "".join(str(record.__dict__) for record in caplog.records)
     for canary in (BOT_TOKEN, APP_TOKEN, SIGNING_SECRET, "canaryhook", "canarytrigger"):
         assert canary not in said
-    assert link
 
 
 async def test_a_thousand_forged_late_and_repeated_answers_change_nothing(world: World) -> None:
