@@ -14,6 +14,7 @@ from auto_dev.text import line
 SUMMARY_BUTTONS = 5  # decisions of a summary that get their buttons; the others are one line each
 BRIEF = 600  # of an explanation or an excerpt: it is read on a phone, and all of it is one command away
 BRIEF_LINES = 10
+QUESTION = "Decision needed"  # the headline of a question that is asked for the first time
 SHORT = 120  # an excerpt that fits on its title's line
 
 
@@ -77,10 +78,12 @@ def _ended(message: Message, outcome: Outcome) -> list[Block]:
 
 def _asked(message: Message) -> list[Block]:
     question = asked_of(message)
-    heading = (
-        [blocks.header(question)] if blocks.units(question) <= blocks.HEADER else blocks.section(question, bold=True)
-    )
-    return [*heading, *blocks.context([message.story])]
+    heading = [blocks.header(question)]
+    if blocks.units(question) > blocks.HEADER:
+        heading = blocks.section(question, bold=True)
+    # What it is beyond a question that is asked for the first time, such as a reminder.
+    again = "" if message.outcome or message.headline == QUESTION else message.headline
+    return [*heading, *blocks.context([" · ".join(part for part in (message.story, again) if part)])]
 
 
 def asked_of(message: Message) -> str:

@@ -116,7 +116,6 @@ def test_mail_carries_the_summary_and_what_is_urgent_only() -> None:
     assert not wanted("email", "decided", False)
     assert wanted("slack", "decision", True)
     assert not wanted("slack", "decided", False), "the question turns into its answer"
-    assert wanted("apprise", "decided", False)
 
 
 @given(attempts=st.integers(0, 10_000), chance=st.floats(0, 1))

@@ -483,3 +483,14 @@ def test_a_dialog_that_slack_would_refuse_is_found_before() -> None:
 def test_a_dialog_carries_names_and_nothing_else() -> None:
     view = text_dialog(Asked("d-1", "waive", "Accept it", "Which?", "waive", wants_text=True))
     assert json.loads(view["private_metadata"]) == {"decision": "d-1", "option": "waive"}
+
+
+def test_a_reminder_has_the_buttons_and_says_what_it_is() -> None:
+    row = {"id": "d-1", "story_id": "S-1", "question": "S-1: which one?", "options": [{"id": "a", "label": "A"}]}
+    fact = facts.reminder([row], key="reminder:1")
+    message = parse_message(fact.payload)
+    _, parts = render_message(message)
+    assert parts[1]["elements"][0]["text"] == "S-1 · Still waiting for you"
+    assert len(buttons_of(message)) == 1
+    assert asked_in([Item(fact.kind, fact.payload)]) == ["d-1"]
+    assert buttons_of(settled_message(message, {"d-1": ANN})) == []
