@@ -163,6 +163,12 @@ class SecretsGate(_Section):
     allow: list[str] = []  # files (globs) and fingerprints of credentials that may leave
 
 
+class IntegrationGate(_Section):
+    """``overlaps``: when a conflict with another open story asks; a conflict with the base is always repaired."""
+
+    overlaps: Literal["note", "unordered", "ask"] = "unordered"  # unordered: when nothing says which goes first
+
+
 class ConfidenceGate(_Section):
     minimum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.8
 
@@ -187,6 +193,7 @@ class GatesConfig(_Section):
     proof: ProofGate = ProofGate()
     flaky: FlakyConfig = FlakyConfig()
     secrets: SecretsGate = SecretsGate()
+    integration: IntegrationGate = IntegrationGate()
     confidence: ConfidenceGate = ConfidenceGate()
     advisory: list[str] = []  # gates that report but never stop a run
     custom: list[str] = []  # "my_package:MyGate"

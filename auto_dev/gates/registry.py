@@ -14,6 +14,7 @@ from auto_dev.gates.commands import CommandsGate
 from auto_dev.gates.confidence import ConfidenceGate
 from auto_dev.gates.decisions import DecisionsGate
 from auto_dev.gates.empty import EmptyGate
+from auto_dev.gates.integration import IntegrationGate
 from auto_dev.gates.scope import ScopeGate
 from auto_dev.gates.secrets import SecretsGate
 from auto_dev.gates.tampering import TamperingGate
@@ -23,6 +24,7 @@ GATES: Final[dict[str, Callable[[Config], Sequence[Gate]]]] = {
     "empty": lambda _: [EmptyGate()],
     "scope": lambda _: [ScopeGate()],
     "tampering": lambda _: [TamperingGate()],
+    "integration": lambda _: [IntegrationGate()],
     "commands": lambda policy: [CommandsGate(command) for command in policy.gates.command],
     "decisions": lambda _: [DecisionsGate()],
     "confidence": lambda _: [ConfidenceGate()],

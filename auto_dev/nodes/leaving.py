@@ -150,7 +150,9 @@ async def mended(state: StoryState, context: RunContext) -> Leaving:
     worktree = await worktrees.create(context.story.id, context.run_id, start_of(state), context.branch)
     message = f"{context.story.id}: {context.story.title}"
     trailers = {"Story": context.story.id, "Run": context.run_id}
-    head = await worktrees.join(worktree, {leak.commit for leak in leaks}, await known_tips(context), message, trailers)
+    head = await worktrees.join(
+        worktree, state["base_sha"], {leak.commit for leak in leaks}, await known_tips(context), message, trailers
+    )
     async with context.write() as conn:
         await conn.execute(QUERIES["set_head"], {"run": context.run_id, "head_sha": head})
         await emit(

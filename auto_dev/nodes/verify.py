@@ -18,7 +18,8 @@ from auto_dev.nodes.bench import CommandBench, known_flaky, note_flaky
 from auto_dev.nodes.commands import outcome_from
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.leaving import Leaving, accepted_of, mended
-from auto_dev.nodes.state import StoryState
+from auto_dev.nodes.overlaps import clashes_of, conflicts_with_base, put_on_base
+from auto_dev.nodes.state import REPAIR, StoryState
 from auto_dev.nodes.turn import answers_of, report_of, turn_of
 from auto_dev.nodes.verdicts import rule
 from auto_dev.store import runs
@@ -60,7 +61,10 @@ async def verify(state: StoryState, context: RunContext) -> StoryState:
         ruled.insert(0, rule_one("agent", claim, waived=accepted.get("agent", "")))
     if (left := await _markers_left(state, context)) is not None:
         ruled.insert(0, rule_one("conflict", left, waived=accepted.get("conflict", "")))
-    return {"head_sha": leaving.head_sha, **await rule(state, context, "verify", ruled)}
+    routed = await rule(state, context, "verify", ruled)
+    if routed["route"] == REPAIR and conflicts_with_base(ruled):
+        routed = {**routed, **await put_on_base(state, context)}
+    return {"head_sha": leaving.head_sha, **routed}
 
 
 async def gate_context_of(
@@ -92,6 +96,7 @@ async def gate_context_of(
         trials=bench,
         paths=history.paths,
         leaks=leaving.leaks,
+        clashes=lambda: clashes_of(state, context, changes),
         accepted=await accepted_of(context),
     )
 

@@ -412,6 +412,21 @@ SELECT DISTINCT e.value ->> 'fingerprint' AS fingerprint
   FROM verdicts v JOIN line ON line.id = v.run_id, jsonb_array_elements(v.evidence) AS e (value)
  WHERE v.verdict = 'waived' AND e.value ->> 'fingerprint' <> ''
 
+-- name: open_branches
+-- Branches of other stories that are in review, or worked on and not empty any more.
+SELECT s.id AS story_id, s.title, s.priority, s.spec ->> 'created_at' AS created_at,
+       array(SELECT jsonb_array_elements_text(coalesce(s.spec -> 'depends_on', '[]'))) AS depends_on,
+       coalesce(p.branch, r.branch) AS branch, coalesce(p.head_sha, r.head_sha) AS head_sha, p.state, r.stacked_on
+  FROM stories s
+  LEFT JOIN pull_requests p ON p.project_id = s.project_id AND p.story_id = s.id
+  LEFT JOIN LATERAL (SELECT * FROM runs r WHERE r.project_id = s.project_id AND r.story_id = s.id
+                      ORDER BY r.attempt DESC LIMIT 1) r ON true
+ WHERE s.project_id = %(project)s AND s.id <> %(story)s
+   AND (p.state IN ('draft', 'open', 'local')
+        OR (p.story_id IS NULL AND r.status IN ('queued', 'running', 'waiting', 'paused')
+            AND r.head_sha IS NOT NULL AND r.head_sha IS DISTINCT FROM r.base_sha))
+ ORDER BY s.id
+
 -- name: latest_verdicts
 SELECT DISTINCT ON (gate) * FROM verdicts WHERE run_id = %(run)s ORDER BY gate, round DESC
 

@@ -149,6 +149,11 @@ async def flaky(conn: Connection, project: str, run: str) -> list[DictRow]:
     return await (await conn.execute(QUERIES["flaky_of_run"], {"project": project, "run": run})).fetchall()
 
 
+async def open_branches(conn: Connection, project: str, story: str) -> list[DictRow]:
+    """The branches of other stories that may be merged: in review, or worked on with commits."""
+    return await (await conn.execute(QUERIES["open_branches"], {"project": project, "story": story})).fetchall()
+
+
 async def verdicts(conn: Connection, run: str) -> list[DictRow]:
     """The last verdict of each gate."""
     return await (await conn.execute(QUERIES["latest_verdicts"], {"run": run})).fetchall()

@@ -134,6 +134,10 @@ class History:
         """The files that would conflict if two commits were merged."""
         return (await self._merge_tree(require_sha(one), require_sha(other)))[1]
 
+    async def merged_tree(self, one: str, other: str) -> tuple[str, tuple[str, ...]]:
+        """The merge of two commits as a tree, with git's markers in the files that conflict, and these files."""
+        return await self._merge_tree(require_sha(one), require_sha(other))
+
     async def merge(self, shas: Sequence[str], message: str) -> str:
         """One commit that contains all ``shas``, made without a worktree; the same input gives the same commit.
 

@@ -13,16 +13,23 @@ from auto_dev.worktrees.site import Site
 
 
 async def join(
-    site: Site, unwanted: Collection[str], known: Sequence[str], message: str, trailers: Mapping[str, str]
+    site: Site,
+    base_sha: str,
+    unwanted: Collection[str],
+    known: Sequence[str],
+    message: str,
+    trailers: Mapping[str, str],
 ) -> str:
     """Put the branch on one commit with the files that it has now, after the last commit that is free of ``unwanted``.
+
+    ``base_sha``: what the branch is judged against; nothing before it is touched.
 
     ``known``: commits of the base branch; what of them the branch has merged stays merged. The former commits are kept
     under a salvage ref. Returns the branch's new head.
     """
     record = site.record()
     story = await site.story(record)
-    kept = await _last_clean(site.bare, record.base_sha, story.head, unwanted)
+    kept = await _last_clean(site.bare, base_sha, story.head, unwanted)
     if kept == story.head:
         return story.head
     parents = [kept, *await _merged(site.bare, kept, story.head, known)]

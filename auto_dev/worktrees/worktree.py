@@ -102,6 +102,7 @@ class Worktrees:
     async def join(
         self,
         worktree: Worktree,
+        base_sha: str,
         unwanted: Collection[str],
         known: Sequence[str],
         message: str,
@@ -109,7 +110,7 @@ class Worktrees:
     ) -> str:
         """As ``join.join``: the story's commits from the first of ``unwanted`` on become one. Its new head."""
         async with self._site(worktree) as site:
-            return await join(site, unwanted, known, message, trailers or {})
+            return await join(site, base_sha, unwanted, known, message, trailers or {})
 
     async def salvage(self, worktree: Worktree, run_id: str | None = None) -> str | None:
         """Keep what is unsaved under ``refs/auto-dev/salvage/<run>/<n>``: the ref, or None when nothing is."""

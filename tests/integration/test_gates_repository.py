@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from auto_dev.config import CommandGate, Config, GatesConfig
-from auto_dev.gates.base import Change, CommandOutcome, GateContext
+from auto_dev.gates.base import Change, Clash, CommandOutcome, GateContext
 from auto_dev.gates.baseline import judge_baseline
 from auto_dev.gates.credentials.scanner import Credentials
 from auto_dev.gates.engine import Ruled, run_gates, settle
@@ -50,6 +50,10 @@ class TestAdd(unittest.TestCase):
         self.assertEqual(add(0, 0), 0)
 """
 BROKEN = "import unittest\n\n\nclass TestOld(unittest.TestCase):\n    def test_old(self):\n        self.fail('known')\n"
+
+
+async def no_clashes() -> Sequence[Clash]:
+    return ()
 
 
 class Repository:
@@ -160,6 +164,7 @@ def judge(repository: Repository) -> Judge:
             diff=repository.diff,
             run_command=repository.run_command,
             paths=repository.history.paths,
+            clashes=no_clashes,
             leaks=partial(find_leaks, repository.history, base_sha, head_sha, credentials=credentials),
         )
 
@@ -177,7 +182,9 @@ def said(ruled: list[Ruled]) -> dict[str, str]:
     return {one.gate: f"{one.judgement.verdict.value}/{one.judgement.route.value}" for one in ruled}
 
 
-FINE = dict.fromkeys(("secrets", "empty", "scope", "tampering", "tests", "decisions", "confidence"), "pass/proceed")
+FINE = dict.fromkeys(
+    ("secrets", "empty", "scope", "tampering", "integration", "tests", "decisions", "confidence"), "pass/proceed"
+)
 GOOD_TEST = TEST_CALC.replace("import add", "import add, sub") + (
     "\n\nclass TestSub(unittest.TestCase):\n    def test_subtracts(self):\n        self.assertEqual(sub(3, 1), 2)\n"
 )

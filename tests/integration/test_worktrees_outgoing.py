@@ -100,13 +100,13 @@ async def test_joining_leaves_unwanted_commits_out_and_keeps_them_aside(place: P
     second = place.commit({"c": "secret\n"}, "bad", tree.path)
     place.commit({"c": "fine\n"}, "mended", tree.path)
     before = (await worktrees.collect(tree, "x")).head_sha
-    head = await worktrees.join(tree, {second}, [], "S-1: joined", {"Story": "S-1"})
+    head = await worktrees.join(tree, place.base, {second}, [], "S-1: joined", {"Story": "S-1"})
     log = await worktrees.history.log(place.base, head)
     assert [(commit.subject, commit.sha == first) for commit in log] == [("S-1: joined", False), ("good", True)]
     assert await worktrees.history.changes(head, before) == []
     assert git("rev-parse", "refs/auto-dev/salvage/run1/1", cwd=worktrees.mirror.path) == before
     # The worktree goes on from there, also for an agent that commits; and a repetition changes nothing.
-    assert await worktrees.join(tree, {second}, [], "S-1: joined", {}) == head
+    assert await worktrees.join(tree, place.base, {second}, [], "S-1: joined", {}) == head
     assert git("rev-parse", "HEAD", cwd=tree.path) == head
     assert git("status", "--porcelain", cwd=tree.path) == ""
     last = place.commit({"d": "more\n"}, "more", tree.path)
@@ -118,7 +118,7 @@ async def test_joining_all_that_changed_nothing_leads_back_to_the_base(place: Pl
     bad = place.commit({"c": "secret\n"}, "bad", tree.path)
     (tree.path / "c").unlink()
     await worktrees.collect(tree, "x")
-    assert await worktrees.join(tree, {bad}, [], "joined", {}) == place.base
+    assert await worktrees.join(tree, place.base, {bad}, [], "joined", {}) == place.base
 
 
 async def test_joining_keeps_what_was_merged_from_the_base_branch(place: Place) -> None:
@@ -130,7 +130,7 @@ async def test_joining_keeps_what_was_merged_from_the_base_branch(place: Place) 
     git("-c", "user.name=A", "-c", "user.email=a@b.c", "merge", "-q", "-m", "merge main", newer, cwd=tree.path)
     place.commit({"c": "fine\n"}, "mended", tree.path)
     await worktrees.collect(tree, "x")
-    head = await worktrees.join(tree, {bad}, [newer], "joined", {})
+    head = await worktrees.join(tree, place.base, {bad}, [newer], "joined", {})
     assert await worktrees.history.is_ancestor(newer, head)
     assert not await worktrees.history.is_ancestor(bad, head)
     assert [change.path for change in await worktrees.history.changes(newer, head)] == ["c"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from auto_dev.config import CommandGate, ConfidenceGate, Config, DecisionsConfig, GatesConfig
 from auto_dev.errors import ConfigError
 from auto_dev.gates import engine
-from auto_dev.gates.base import Change, CommandOutcome, Gate, GateContext, Judgement, Leak
+from auto_dev.gates.base import Change, Clash, CommandOutcome, Gate, GateContext, Judgement, Leak
 from auto_dev.gates.confidence import ConfidenceGate as Confidence
 from auto_dev.gates.decisions import DecisionsGate, without_answered
 from auto_dev.gates.engine import Ruled, Settled, rule, run_gates, settle
@@ -53,6 +53,9 @@ def context_of(
     async def no_leaks() -> Sequence[Leak]:
         return ()
 
+    async def no_clashes() -> Sequence[Clash]:
+        return ()
+
     async def run(gate: CommandGate, sha: str) -> CommandOutcome:
         assert outcome is not None, "no command may run here"
         return outcome
@@ -71,6 +74,7 @@ def context_of(
         diff=diff,
         run_command=run,
         leaks=no_leaks,
+        clashes=no_clashes,
     )
 
 
@@ -460,7 +464,17 @@ class TestRegistry:
     def test_the_built_in_gates_stand_in_their_order_with_one_per_command(self) -> None:
         commands = [CommandGate(name="tests", run="pytest"), CommandGate(name="lint", run="ruff")]
         names = [gate.name for gate in gates_for(Config(gates=GatesConfig(command=commands)))]
-        assert names == ["secrets", "empty", "scope", "tampering", "tests", "lint", "decisions", "confidence"]
+        assert names == [
+            "secrets",
+            "empty",
+            "scope",
+            "tampering",
+            "integration",
+            "tests",
+            "lint",
+            "decisions",
+            "confidence",
+        ]
 
     @pytest.fixture
     def module(self, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -522,6 +536,6 @@ def test_all_gates_judge_one_run() -> None:
     outcome = CommandOutcome("tests", 0, timed_out=False, tail="")
     context = context_of(policy=policy, report=Report(confidence=0.9, summary="done"), outcome=outcome)
     ruled = asyncio.run(run_gates(gates_for(policy), context, attempts_left=2))
-    assert [one.judgement.verdict for one in ruled] == [Verdict.PASS] * 7
+    assert [one.judgement.verdict for one in ruled] == [Verdict.PASS] * 8
     settled: Settled = settle(ruled, 2)
     assert (settled.route, settled.findings, settled.digests) == (Route.PROCEED, "", {})
