@@ -31,6 +31,7 @@ from auto_dev.commands.checks import (
     upstream_of,
     vendor_of,
 )
+from auto_dev.commands.slack_check import check_slack
 from auto_dev.config import Config
 from auto_dev.daemon.checkout import git_of, look, warnings_about
 from auto_dev.errors import AutoDevError, ExitCode
@@ -103,7 +104,8 @@ async def _project() -> list[Finding]:
     checks = {"repository": _repository, "configuration": _configuration, "agent": _agent, "agents": _agents,
               "key": _key, "price": _price, "forge": _forge, "channels": _channels}  # fmt: skip
     found = [await _found(name, examine(root, config)) for name, examine in checks.items()]
-    return [*found, *_commands(config), await _sandbox(config), *_hidden(root, config), *await _upstreams(config)]
+    found += [*_commands(config), await _sandbox(config), *_hidden(root, config)]
+    return [*found, *await _slack(config), *await _upstreams(config)]
 
 
 def _python() -> Finding:
@@ -217,6 +219,13 @@ async def _channels(_root: Path, config: Config) -> str:
     for channel in channels.values():
         await channel.close()
     return ", ".join(channels) or "none: what happens is only told by `auto-dev status`"
+
+
+async def _slack(config: Config) -> list[Finding]:
+    """Whether messages would arrive in Slack, and answers come back."""
+    if "slack" not in config.notify.channels:
+        return []
+    return [Finding("slack", level, text) for level, text in await check_slack(config.notify, secret)]
 
 
 async def _database() -> str:

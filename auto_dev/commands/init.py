@@ -171,6 +171,15 @@ def compose(found: dict[str, Any]) -> str:
             'kind = "none"                   # branches, patch series and texts stay on this machine',
             "",
         ]
+    lines += [
+        "# Messages, and answers by a tap: docs/slack.md. Mail and other services: docs/configuration.md.",
+        "# [notify]",
+        '# channels = ["slack"]',
+        "# [notify.slack]",
+        '# channel = "#auto-dev"',
+        '# deciders = ["U012AB3CD"]       # whose taps count',
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from psycopg_pool import PoolTimeout
 
 from auto_dev.config import Config
 from auto_dev.daemon.control import Control
-from auto_dev.errors import StoreError, UsageError
+from auto_dev.errors import AutoDevError, StoreError
 from auto_dev.notify import facts, outbox
 from auto_dev.notify.settled import closed_of, outcome
 from auto_dev.notify.slack_desk import Asked, Person, RefusedError, UnavailableError
@@ -96,7 +96,9 @@ class SlackDesk:
                 f"This daemon works on the project {self._project} and has no decision {decision!r}. "
                 "Where several projects use Slack, each needs an app of its own."
             ) from None
-        except UsageError as error:
+        except (RefusedError, UnavailableError):
+            raise
+        except AutoDevError as error:  # an option that is not there, an amount that is none
             raise RefusedError(error.what, mend=error.mend, final=False) from None
 
     @asynccontextmanager

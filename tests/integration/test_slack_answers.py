@@ -230,6 +230,22 @@ async def test_what_is_whispered_calls_nobody(world: World, eventually: Eventual
     assert "@here" not in said
 
 
+MONEY = {"id": "raise_to", "label": "Raise it to this", "action": "raise_budget", "wants_text": True, "data": {}}
+
+
+async def test_an_amount_that_is_none_keeps_the_dialog_open_and_a_good_one_raises_the_limit(world: World) -> None:
+    await put_decision(world.db, "d-money", options=[MONEY])
+    await world.db.execute("UPDATE decisions SET kind = 'budget' WHERE id = 'd-money'")
+    for text in ("a lot", "-5", "nan", "1e99"):
+        response = await world.caller.send(submit("d-money", "raise_to", text))
+        assert response.json()["response_action"] == "errors", text
+        assert (await row_of(world.db, "d-money"))["status"] == "open"
+    response = await world.caller.send(submit("d-money", "raise_to", "$25"))
+    assert (response.status_code, response.text) == (200, "")
+    (raised,) = await world.db.fetch_all("SELECT to_microusd, by FROM budget_raises")
+    assert raised == {"to_microusd": 25_000_000, "by": "u0ann (U0ANN)"}
+
+
 # What is refused
 
 
