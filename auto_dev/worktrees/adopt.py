@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from auto_dev.worktrees.agent_commits import keep
+from auto_dev.worktrees.folders import locked
 from auto_dev.worktrees.mirror import Mirror, tips
 from auto_dev.worktrees.names import base_ref, require_sha, story_ref
 from auto_dev.worktrees.transport import Remote, ls_remote, remote_error, talk
@@ -18,15 +19,19 @@ async def fetch_story(mirror: Mirror, branch: str, remote: Remote) -> str | None
     ref = story_ref(branch)
     sha = (await ls_remote(mirror.git, mirror.path, remote, ref)).get(ref)
     kept = tracking_ref(mirror, branch)
-    if sha is None or (await tips(mirror.at, kept)).get(kept, ("",))[0] == sha:
-        return sha
-    output = await talk(
-        mirror.git, mirror.path, remote, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote.url,
-        f"+{ref}:{kept}",
-    )  # fmt: skip
-    if output.code != 0:
-        raise remote_error("cannot fetch from", remote, output.complaint)
-    return (await tips(mirror.at, kept))[kept][0]
+    if sha is None:
+        return None
+    # A look and a run may want the same branch at the same moment, and of two fetches into one ref one fails.
+    async with locked(mirror.state / "mirror.lock"):
+        if (await tips(mirror.at, kept)).get(kept, ("",))[0] == sha:
+            return sha
+        output = await talk(
+            mirror.git, mirror.path, remote, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote.url,
+            f"+{ref}:{kept}",
+        )  # fmt: skip
+        if output.code != 0:
+            raise remote_error("cannot fetch from", remote, output.complaint)
+        return (await tips(mirror.at, kept))[kept][0]
 
 
 async def keep_theirs(mirror: Mirror, run_id: str, sha: str) -> None:

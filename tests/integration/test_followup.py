@@ -5,39 +5,31 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import psycopg
 import pytest
 
+from auto_dev.daemon.followup import Follower
 from auto_dev.errors import ExitCode
+from tests.integration.follow_kit import git
 
 pytestmark = pytest.mark.integration
 
 MERGED = '[project]\ndependencies = "merged"\n'
-LONG_S = 50.0  # a whole daemon works, on a machine that may be busy
+LONG_S = 90.0  # a whole daemon works, on a machine that may be busy
 
 
 @pytest.fixture
-def wait(eventually: Any) -> Any:
+def wait(eventually: Any, database_url: str) -> Any:
+    """``await wait(fact)``; what the daemon came to is told when that was in vain."""
+
     async def until(fact: Any) -> Any:
         try:
             return await eventually(fact, timeout_s=LONG_S)
-        except AssertionError:
-            import os
-
-            import psycopg
-
-            with psycopg.connect(os.environ["AUTO_DEV_DATABASE_URL"], options="-c search_path=auto_dev") as conn:
-                for q in (
-                    "SELECT id,status,reason FROM story_status",
-                    "SELECT story_id,kind,status,purpose,reason,node,stacked_on,base_branch FROM runs",
-                    "SELECT * FROM follow_up_facts",
-                    "SELECT * FROM pull_requests",
-                    "SELECT * FROM pull_watches",
-                    "SELECT kind,story_id,data FROM events ORDER BY id DESC LIMIT 30",
-                    "SELECT question, why, evidence FROM decisions",
-                ):
-                    print("==", q)
-                    for row in conn.execute(q).fetchall():
-                        print("  ", row)
+        except AssertionError as error:
+            with psycopg.connect(database_url, options="-c search_path=auto_dev") as conn:
+                for asked in ("id, status, reason FROM story_status", "kind, story_id, data FROM events ORDER BY id"):
+                    for row in conn.execute(f"SELECT {asked}".encode()).fetchall()[-20:]:
+                        error.add_note(str(row))
             raise
 
     return until
@@ -282,14 +274,10 @@ async def test_commits_that_a_person_pushed_are_kept_whenever_they_come(site: An
 
 
 def _contains(made: Any, sha: str, branch: str) -> bool:
-    from tests.integration.follow_kit import git
-
     return git("merge-base", "--is-ancestor", sha, branch, cwd=made.remote) == ""
 
 
 async def test_a_branch_that_a_person_rewrote_is_asked_about(site: Any, wait: Any) -> None:
-    from tests.integration.follow_kit import git
-
     made = site({"A-1": []})
     branch = "auto-dev/A-1"
     async with made.project.serving(once=False) as (daemon, _):
@@ -403,6 +391,33 @@ async def test_a_forge_that_is_away_holds_up_nothing_and_is_told_of_once(site: A
         made.flag("hold.B-1").unlink()
         await wait(lambda: settled(made, "A-1", 1))
         await wait(lambda: are(made, B_1="in_review"))
+
+
+async def test_looks_of_two_daemons_at_once_note_everything_once_and_one_run_answers(site: Any, wait: Any) -> None:
+    made = site({"A-1": []}, minutes=0)
+    await asyncio.wait_for(made.project.once(), LONG_S)
+    number = made.number("A-1")
+    made.forge.say(number, "One thing.")
+    made.forge.check(number, "tests", "failure")
+    text = (made.project.root / "auto-dev.toml").read_text()
+    (made.project.root / "auto-dev.toml").write_text(text.replace("follow_up_minutes = 0", "follow_up_minutes = 0.01"))
+    async with made.project.open(once=False) as one, made.project.open(once=False) as two:
+        followers = [Follower(daemon.services, lambda: one.config) for daemon in (one, two) for _ in range(3)]
+        for _ in range(3):
+            await asyncio.gather(*(follower.look() for follower in followers))
+        assert [follower.failures for follower in followers] == [0] * 6
+        assert await made.counts("follow_up_facts") == 2
+        await asyncio.sleep(1.1)  # the stand-in's clock has seconds, and the reviewer is through after 0.6 of them
+
+        async def dispatch(daemon: Any) -> None:
+            async with daemon.services.db.transaction() as conn:
+                await daemon.scheduler.dispatch(conn)
+
+        await asyncio.gather(*(dispatch(daemon) for daemon in (one, two) for _ in range(4)))
+        assert len(await made.follow_ups("A-1")) == 1
+        assert await made.counts("follow_up_facts WHERE run_id IS NOT NULL") == 2
+        await asyncio.gather(*(follower.look() for follower in followers))
+        assert await made.counts("follow_up_facts") == 2
 
 
 async def test_once_means_one_look_at_the_start(site: Any) -> None:

@@ -18,9 +18,10 @@ from urllib.parse import unquote
 import pytest
 
 from auto_dev.errors import GitError
+from auto_dev.worktrees.adopt import fetch_story, forget_story, keep_theirs
 from auto_dev.worktrees.git import Git
 from auto_dev.worktrees.mirror import Mirror
-from auto_dev.worktrees.push import push
+from auto_dev.worktrees.push import is_ours, push
 from auto_dev.worktrees.repository import UserRepository, inspect
 from auto_dev.worktrees.transport import Remote, RemoteError, RemoteFault
 from auto_dev.worktrees.worktree import Worktrees
@@ -577,3 +578,37 @@ async def test_a_token_does_not_follow_a_redirect_to_another_host(place: Place, 
         with pytest.raises(RemoteError):
             await push(story.mirror, "auto-dev/A", story.head, Remote(f"{url}/x.git", tokens=Fixed(TOKEN)))
         assert all(not given for given in seen)
+
+
+# The remote's story branches
+
+
+async def test_a_story_branch_is_fetched_by_many_at_once_and_counts_as_nobodys_of_ours(place: Place) -> None:
+    mirror = await place.mirror()
+    remote = Remote(str(place.origin))
+    assert await fetch_story(mirror, "auto-dev/A-1", remote) is None
+    for number in range(5):
+        sha = commit(place.root, f"by a person {number}")
+        git("push", "-q", "origin", "HEAD:auto-dev/A-1", cwd=place.root)
+        found = await asyncio.gather(*(fetch_story(mirror, "auto-dev/A-1", remote) for _ in range(6)))
+        assert found == [sha] * 6
+        assert not await is_ours(mirror, sha)
+    await keep_theirs(mirror, "r1", sha)
+    assert await is_ours(mirror, sha)
+
+
+async def test_what_a_merged_story_left_in_the_mirror_goes_and_salvage_stays(place: Place) -> None:
+    mirror = await place.mirror()
+    remote, sha = Remote(str(place.origin)), git("rev-parse", "HEAD", cwd=place.root)
+    for ref in ("refs/heads/auto-dev/A-1", "refs/heads/auto-dev/B-1", "refs/auto-dev/base/r1", "refs/auto-dev/base/r2"):
+        await mirror.at.run("update-ref", ref, sha)
+    git("push", "-q", "origin", "HEAD:auto-dev/A-1", cwd=place.root)
+    await fetch_story(mirror, "auto-dev/A-1", remote)
+    await keep_theirs(mirror, "r1", sha)
+    for _ in range(2):
+        await forget_story(mirror, "auto-dev/A-1", ["r1", "r-unknown"])
+    left = (await mirror.at.text("for-each-ref", "--format=%(refname)", "refs/heads", "refs/auto-dev")).split()
+    assert left == ["refs/auto-dev/base/r2", "refs/auto-dev/salvage/r1/1", "refs/heads/auto-dev/B-1"]
+    assert place.there("rev-parse", "auto-dev/A-1") == sha
+    with pytest.raises(GitError, match="is not a story branch"):
+        await forget_story(mirror, "main", [])
