@@ -34,18 +34,23 @@ from auto_dev.commands.checks import (
 from auto_dev.commands.slack_check import check_slack
 from auto_dev.config import Config
 from auto_dev.daemon.checkout import git_of, look, warnings_about
+from auto_dev.daemon.clock import now
+from auto_dev.daemon.git_tokens import takes_token
 from auto_dev.errors import AutoDevError, ExitCode
+from auto_dev.forge import make_credentials
 from auto_dev.notify.registry import make_channels
 from auto_dev.place import DATABASE_URL, database_folder, state_home
 from auto_dev.sandbox import probe
 from auto_dev.secrets import secret
 from auto_dev.store.database import Database
 from auto_dev.text import line
+from auto_dev.worktrees.names import display_url
 from auto_dev.worktrees.repository import find_root
 
 DISK_NEEDED = 1024**3  # bytes
 MEMORY_WANTED = 4 * 1024**3
 CONNECT_S = 2.0
+ANSWER_S = 10.0
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _SHELL_WORDS = frozenset((
@@ -104,6 +109,7 @@ async def _project() -> list[Finding]:
     checks = {"repository": _repository, "configuration": _configuration, "agent": _agent, "agents": _agents,
               "key": _key, "price": _price, "forge": _forge, "channels": _channels}  # fmt: skip
     found = [await _found(name, examine(root, config)) for name, examine in checks.items()]
+    found += await _github(root, config) if all(one.level != "error" for one in found if one.name == "forge") else []
     found += [*_commands(config), await _sandbox(config), *_hidden(root, config)]
     return [*found, *await _slack(config), *await _upstreams(config)]
 
@@ -212,6 +218,31 @@ async def _agents(_root: Path, _config: Config) -> str:
 async def _forge(root: Path, config: Config) -> str:
     await check_forge(config, root)
     return f"GitHub, {config.forge.repository}" if config.forge.kind == "github" else "none: pull requests stay local"
+
+
+async def _github(root: Path, config: Config) -> list[Finding]:
+    """What GitHub itself says of the token or App, the repository and its base branch."""
+    if config.forge.kind == "none":
+        return []
+    from auto_dev.forge.github import GitHubForge
+    from auto_dev.forge.github_client import Patience
+
+    patience = Patience(attempts=1, connect_s=CONNECT_S, answer_s=ANSWER_S, max_wait_s=0)
+    credentials = make_credentials(config.forge, secret, clock=now, patience=patience)
+    assert credentials is not None
+    forge = GitHubForge(config.forge.repository or "", credentials, config.forge.api_url, clock=now, patience=patience)
+    try:
+        repository = await look(root, state_home(), config)
+        seen = [Finding("forge", each.level, each.text) for each in await forge.examine(repository.base_branch)]
+    except AutoDevError as error:
+        return [Finding("forge", "error", str(error))]
+    finally:
+        await forge.close()
+        await credentials.close()
+    if repository.push and not takes_token(repository.push.url, config.forge.api_url):
+        where = display_url(repository.push.url)
+        seen.append(Finding("forge", "ok", f"pushes go to {where} by your own access, not with the token"))
+    return seen
 
 
 async def _channels(_root: Path, config: Config) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
     from auto_dev.forge.credentials import Credentials
+    from auto_dev.forge.github_client import Patience
 
 __all__ = [
     "FORGES",
@@ -83,7 +84,12 @@ def make_forge(
 
 
 def make_credentials(
-    config: ForgeConfig, secrets: Secrets, *, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
+    config: ForgeConfig,
+    secrets: Secrets,
+    *,
+    clock: Clock,
+    transport: httpx.AsyncBaseTransport | None = None,
+    patience: Patience | None = None,
 ) -> Credentials | None:
     """What ``[forge]`` and the secrets make of auto-dev; None where there is no forge. Raises ForgeError."""
     if config.kind == "none":
@@ -92,7 +98,7 @@ def make_credentials(
     if config.app_id is not None:
         from auto_dev.forge.github_app import AppTokens, private_key
 
-        return AppTokens(config, private_key(secrets), clock=clock, transport=transport)
+        return AppTokens(config, private_key(secrets), clock=clock, transport=transport, patience=patience)
     from auto_dev.forge.credentials import StaticToken
 
     token = (secrets("GITHUB_TOKEN") or "").strip()

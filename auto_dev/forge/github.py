@@ -17,6 +17,7 @@ from auto_dev.forge.base import Checks, Digest, DraftSpec, ForgeUnavailableError
 from auto_dev.forge.body import TITLE_LIMIT
 from auto_dev.forge.comments import mark_of, with_mark
 from auto_dev.forge.credentials import Bearer, Credentials
+from auto_dev.forge.examine import Seen, examine
 from auto_dev.forge.github_answers import LabelAnswer, PullAnswer
 from auto_dev.forge.github_client import Clock, GitHubClient, Patience, RefusedError, Sleep, UncertainError
 from auto_dev.forge.github_news import NewsReader
@@ -56,6 +57,7 @@ class GitHubForge:
         patience: Patience = Patience(),  # noqa: B008 (frozen)
     ) -> None:
         self._repository = repository
+        self._credentials = credentials
         self._owner = repository.split("/")[0]
         self._client = GitHubClient(
             repository,
@@ -116,6 +118,10 @@ class GitHubForge:
                         raise
                 # The pause comes first: a request whose answer was lost may still be at work.
                 await self._client.pause(failures)
+
+    async def examine(self, base_branch: str) -> list[Seen]:
+        """What ``doctor`` tells."""
+        return await examine(self._client, self._credentials, base_branch)
 
     async def close(self) -> None:
         await self._client.close()

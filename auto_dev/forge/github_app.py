@@ -114,7 +114,7 @@ class AppTokens:
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
-        patience: Patience = Patience(),  # noqa: B008 (frozen)
+        patience: Patience | None = None,
     ) -> None:
         self._config = config
         self._repository = config.repository or ""
@@ -122,7 +122,7 @@ class AppTokens:
         self._jwt = _Jwt(str(config.app_id), key, clock)
         self._client = GitHubClient(
             self._repository, config.api_url, auth=self._jwt, hide=self.hide, allowed=APP_ALLOWED, root="",
-            transport=transport, clock=clock, sleep=sleep, jitter=jitter, patience=patience,
+            transport=transport, clock=clock, sleep=sleep, jitter=jitter, patience=patience or Patience(),
         )  # fmt: skip
         self._grant: Grant | None = None
         self._lock = asyncio.Lock()

@@ -77,6 +77,7 @@ _READ: Final = (
     "/commits/{sha}/status",
     "/check-runs/{number}/annotations",
     "/labels/{name}",
+    "/branches/{name}",
 )
 
 # (method, path template) and what its JSON body must be like; None: it has none.

@@ -247,6 +247,7 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Handler], ...]] = (
     ("POST", re.compile(r"/pulls"), lambda s, _f, _q, b: (201, s.state.create(b))),
     ("GET", re.compile(r"/pulls/(\d{1,9})"), lambda s, f, _q, _b: (200, s.state.pull(int(f[1])))),
     ("PATCH", re.compile(r"/pulls/(\d{1,9})"), lambda s, f, _q, b: (200, s.state.patch(int(f[1]), b))),
+    ("GET", re.compile(r"/branches/([^/]+)"), lambda s, f, _q, _b: (200, s.state.branch(unquote(f[1])))),
     ("GET", re.compile(r"/labels/([^/]+)"), lambda s, f, _q, _b: (200, s.state.label(unquote(f[1])))),
     ("POST", re.compile(r"/labels"), lambda s, _f, _q, b: (201, s.state.create_label(b))),
     ("POST", re.compile(r"/issues/(\d{1,9})/labels"), lambda s, f, _q, b: (200, s.state.add_labels(int(f[1]), b))),

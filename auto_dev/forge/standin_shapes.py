@@ -72,6 +72,32 @@ def repository(url: str, full_name: str, default_branch: str = "main") -> Json:
     }
 
 
+def branch(url: str, full_name: str, name: str, sha: str) -> Json:
+    """``branch-with-protection``."""
+    here, api = f"{url}/repos/{full_name}/branches/{name}", f"{url}/repos/{full_name}/commits/{sha}"
+    tree = {"sha": sha, "url": api}
+    who = {"name": "local", "email": "local@example.com", "date": _EPOCH}
+    commit = {"url": api, "author": who, "committer": who, "message": "", "comment_count": 0, "tree": tree}
+    return {
+        "name": name,
+        "commit": {
+            "url": api,
+            "sha": sha,
+            "node_id": f"C_{sha}",
+            "html_url": f"{url}/{full_name}/commit/{sha}",
+            "comments_url": f"{api}/comments",
+            "commit": commit,
+            "author": user(url, full_name.split("/")[0]),
+            "committer": user(url, full_name.split("/")[0]),
+            "parents": [],
+        },
+        "_links": {"html": f"{url}/{full_name}/tree/{name}", "self": here},
+        "protection": {"enabled": False},
+        "protected": False,
+        "protection_url": f"{here}/protection",
+    }
+
+
 def label(url: str, full_name: str, stored: Mapping[str, Any]) -> Json:
     """``label``."""
     return {

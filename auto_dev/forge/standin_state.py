@@ -79,6 +79,12 @@ class StandInState:
     def repository_answer(self) -> Json:
         return shapes.repository(self.url, self.repository)
 
+    def branch(self, name: str) -> Json:
+        sha = self._tip(name, "branch") if self.git_dir is None else branch_tip(self.git_dir, name)
+        if sha is None:
+            raise RefusalError(404, "Branch not found")
+        return shapes.branch(self.url, self.repository, name, sha)
+
     def pulls(self, query: Mapping[str, str]) -> list[Json]:
         """The list as GitHub filters and sorts it, before it is cut into pages."""
         wanted, owner = query.get("state", "open"), self.repository.split("/")[0]

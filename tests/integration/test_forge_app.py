@@ -290,3 +290,26 @@ def test_the_configuration_chooses_the_app(key: RSAPrivateKey) -> None:
     made = make_credentials(chosen, {KEY: pem(key), "GITHUB_TOKEN": "ghp_0123456789"}.get, clock=Clock())
     assert made is not None
     assert made.kind == "app"
+
+
+async def test_doctor_tells_of_app_repository_branch_and_what_is_missing(
+    standin: StandIn, app: StandInApp, key: RSAPrivateKey, to_github: CheckedTransport, clock: Clock
+) -> None:
+    del app.permissions["checks"]
+    forge = github(standin.url, to_github, credentials=tokens(standin, key, to_github, clock), clock=clock)
+    seen = [(each.level, each.text) for each in await forge.examine("main")]
+    assert [level for level, _ in seen] == ["ok", "warning", "ok", "ok", "warning"]
+    said = " / ".join(text for _, text in seen)
+    for part in (
+        "App auto-dev-local, installation 4242",
+        "the App lacks checks: read",
+        "owner/name can be read; its default branch is main",
+        "main is not protected",
+        "checks cannot be read, so failed ones are not noticed: the App may not do this",
+    ):
+        assert part in said
+    app.permissions.pop("contents")
+    [refused] = await github(
+        standin.url, to_github, credentials=tokens(standin, key, to_github, clock), clock=clock
+    ).examine("main")
+    assert refused.level == "error"

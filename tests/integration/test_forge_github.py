@@ -413,3 +413,37 @@ async def test_a_title_that_nobody_touched_follows_the_story(standin: StandIn, f
         assert stored["title"] == title
         standin.state.patch(1, {"title": title.replace("\u200b", "")})  # a server that leaves such characters out
     assert len(standin.pulls()) == 1
+
+
+async def test_doctor_reads_what_a_token_may_do() -> None:
+    repository = {"full_name": "owner/name", "default_branch": "main", "permissions": {"push": True}}
+
+    def answers(**more: Any) -> GitHubForge:
+        def answer(request: httpx.Request) -> httpx.Response:
+            path = request.url.path.removeprefix("/api/v3/repos/owner/name")
+            if path == "":
+                return httpx.Response(200, json=repository | more)
+            if path == "/branches/main":
+                return httpx.Response(200, json={"commit": {"sha": "a" * 40}, "protected": True})
+            if path.startswith("/branches/"):
+                return httpx.Response(404, json={"message": "Branch not found"})
+            refused = path.endswith("check-runs")
+            named = {"x-accepted-github-permissions": "checks=read"}
+            return httpx.Response(403 if refused else 200, headers=named, json={"message": "not accessible"})
+
+        return answering(answer)
+
+    async def said(forge: GitHubForge, branch: str = "main") -> list[str]:
+        return [f"{each.level}: {each.text}" for each in await forge.examine(branch)]
+
+    found = await said(answers())
+    assert found[0] == "ok: owner/name can be read and pushed to; its default branch is main"
+    assert found[1].startswith("ok: main is protected; its rules must let branches auto-dev/* be pushed")
+    assert found[2].startswith("warning: checks cannot be read")
+    assert (await said(answers(), "release/1"))[-1].startswith("error: there is no branch 'release/1' on GitHub")
+    assert "may not push" in (await said(answers(permissions={"push": False})))[0]
+    assert "is now owner/renamed" in (await said(answers(full_name="owner/renamed")))[0]
+    assert "is archived" in (await said(answers(archived=True)))[0]
+    assert "not what it publishes" in (await said(answers(default_branch=None)))[0]
+    away = answering(lambda _: httpx.Response(502), attempts=1)
+    assert (await said(away))[0].startswith("warning: owner/name: GitHub answered 502")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import auto_dev.forge
 from auto_dev.errors import ForgeError
-from auto_dev.forge.github_requests import ALLOWED, GuardedTransport, refusal
+from auto_dev.forge.github_requests import ALLOWED, APP_ALLOWED, GuardedTransport, refusal
 
 pytestmark = pytest.mark.unit
 
@@ -39,6 +39,11 @@ def sent(method: str, target: str, body: Any = None, *, prefix: str = "") -> boo
         ("POST", "/repos/owner/name/labels", {"name": "x", "color": "ffffff"}),
         ("POST", "/repos/owner/name/issues/7/labels", {"labels": ["x"]}),
         ("GET", "/repositories/99/pulls/7", None),
+        ("GET", "/repos/owner/name/pulls/7/reviews?per_page=100", None),
+        ("GET", "/repos/owner/name/issues/7/comments?since=x", None),
+        ("GET", f"/repos/owner/name/commits/{'a' * 40}/check-runs", None),
+        ("GET", "/repos/owner/name/branches/release%2F1.x", None),
+        ("POST", "/repos/owner/name/issues/7/comments", {"body": "done\n\n<!-- auto-dev comment=k -->"}),
     ],
 )
 def test_the_requests_that_are_needed_pass(method: str, target: str, body: Any) -> None:
@@ -50,6 +55,20 @@ def test_the_requests_that_are_needed_pass(method: str, target: str, body: Any) 
     ("method", "target", "body"),
     [
         ("PUT", "/repos/owner/name/pulls/7/merge", {}),
+        ("POST", "/repos/owner/name/issues/7/comments", {"body": "without a mark"}),
+        ("POST", "/repos/owner/name/issues/7/comments", {"body": ["<!-- auto-dev comment=k -->"]}),
+        ("POST", "/repos/owner/name/issues/7/comments", {"body": "<!-- auto-dev comment=k -->", "more": 1}),
+        ("PATCH", "/repos/owner/name/issues/comments/7", {"body": "<!-- auto-dev comment=k -->"}),
+        ("DELETE", "/repos/owner/name/issues/comments/7", None),
+        ("POST", "/repos/owner/name/pulls/7/comments", {"body": "<!-- auto-dev comment=k -->"}),
+        ("POST", f"/repos/owner/name/statuses/{'a' * 40}", {"state": "success"}),
+        ("POST", "/repos/owner/name/check-runs", {"name": "x", "head_sha": "a" * 40}),
+        ("GET", "/repos/owner/name/commits/main/check-runs", None),
+        (
+            "POST",
+            "/app/installations/7/access_tokens",
+            {"repositories": ["name"], "permissions": {"contents": "write"}},
+        ),
         ("POST", "/repos/owner/name/pulls/7/merge", {}),
         ("POST", "/repos/owner/name/merges", {"base": "main", "head": "b"}),
         ("POST", "/repos/owner/name/merge-upstream", {"branch": "main"}),
@@ -185,3 +204,32 @@ def test_the_package_knows_no_way_to_merge() -> None:
                 r"/merge|merges\b|graphql|ReadyForReview|mergePullRequest|\"PUT\"", file.read_text("utf-8")
             )
             assert not found, file.name
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        ({"repositories": ["name"], "permissions": {"contents": "write", "checks": "read"}}, True),
+        ({"repositories": ["name"], "permissions": {"contents": "read"}}, True),
+        ({"repositories": ["name"], "permissions": {"checks": "write"}}, False),
+        ({"repositories": ["name"], "permissions": {"administration": "read"}}, False),
+        ({"repositories": ["name", "other"], "permissions": {"contents": "write"}}, False),
+        ({"repositories": ["other"], "permissions": {"contents": "write"}}, False),
+        ({"repositories": ["name"], "permissions": {}}, False),
+        ({"repositories": ["name"]}, False),
+        ({"permissions": {"contents": "write"}}, False),
+        ({}, False),
+    ],
+)
+def test_an_app_asks_for_no_more_than_one_repository_and_what_is_needed(body: Any, sent: bool) -> None:
+    path = "/app/installations/7/access_tokens"
+    raw = json.dumps(body).encode()
+    assert (refusal("POST", path, raw, prefix="", repository=REPOSITORY, allowed=APP_ALLOWED) == "") is sent
+
+
+def test_an_app_does_nothing_else() -> None:
+    assert sorted(f"{method} {path}" for method, path in APP_ALLOWED if method != "GET") == [
+        "POST /app/installations/{number}/access_tokens"
+    ]
+    assert refusal("DELETE", "/app/installations/7", b"", prefix="", repository=REPOSITORY, allowed=APP_ALLOWED)
+    assert refusal("GET", "/repos/owner/other/installation", b"", prefix="", repository=REPOSITORY) != ""
