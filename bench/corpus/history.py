@@ -97,13 +97,25 @@ def _row(one: Judged) -> dict[str, object]:
 
 
 def _print(found: Sequence[Judged]) -> None:
-    stopped = [one for one in found if one.stopped]
+    """Commits that touch what is guarded in every repository (CI, hooks, …) are asked about as specified: set aside."""
+    guarded = [one for one in found if "scope" in one.by]
+    rest = [one for one in found if "scope" not in one.by]
+    stopped = [one for one in rest if one.stopped]
     for one in stopped:
         print(f"{one.case.id[:12]} {one.case.story.title[:80]}")
         for ruling in one.rulings:
             if ruling.gate in one.by:
                 print(f"    {ruling.gate} {ruling.route}: {ruling.reason[:_SHOWN]}")
     gates = Counter(gate for one in stopped for gate in one.by)
-    print(f"\n{len(found)} commits, {len(stopped)} stopped ({len(stopped) / max(len(found), 1):.1%})")
+    print(f"\n{len(found)} commits, {len(guarded)} stopped by scope:")
+    said = Counter(_kind(r.reason) for one in guarded for r in one.rulings if r.gate == "scope")
+    for reason, count in said.most_common():
+        print(f"  {count:4} {reason}")
+    print(f"of the other {len(rest)}, {len(stopped)} stopped ({len(stopped) / max(len(rest), 1):.1%})")
     for gate, count in gates.most_common():
-        print(f"  {gate:12} {count:4} ({count / len(found):.1%})")
+        print(f"  {gate:12} {count:4} ({count / len(rest):.1%})")
+
+
+def _kind(reason: str) -> str:
+    """A reason without its numbers, so that equal ones can be counted."""
+    return re.sub(r" \(×\d+\)|\d+ ", "", reason)[:_SHOWN]
