@@ -72,6 +72,23 @@ class ProjectConfig(_Section):
     write_back: bool = False  # the pull request also sets ``status: done`` in the story's file
 
 
+class AgentChoice(_Section):
+    """Another agent beside ``[agent]``. What is not said here is as it is there, as far as the kind is the same."""
+
+    kind: AgentKind | None = None
+    model: str | None = None
+    command: list[str] = []
+    mode: Literal["api", "subscription"] | None = None
+    recording: RelativePath | None = None  # kind = "replay"
+    base_url: str | None = None  # kind = "chat"
+
+    @model_validator(mode="after")
+    def _complete(self) -> AgentChoice:
+        if self.kind == "command" and not self.command:
+            raise ValueError('kind = "command" needs command = ["./agent.sh"]')
+        return self
+
+
 class AgentConfig(_Section):
     kind: AgentKind = "claude-code"
     model: str | None = None
@@ -85,12 +102,33 @@ class AgentConfig(_Section):
     max_turns: Annotated[int, Field(gt=0, le=1000)] = 100  # kind = "chat", "replay"
     recording: RelativePath | None = None  # kind = "replay": a folder of recorded conversations
     base_url: str | None = None  # kind = "chat": another endpoint than the provider's own
+    escalation: AgentChoice | None = None  # who takes the next attempt when a failure comes back unchanged
 
     @model_validator(mode="after")
     def _complete(self) -> AgentConfig:
         if self.kind == "command" and not self.command:
             raise ValueError('kind = "command" needs command = ["./agent.sh"]')
+        if self.escalation is not None and self.with_choice(self.escalation) == self.with_choice(AgentChoice()):
+            raise ValueError("escalation must name another kind, model or command than [agent] has")
         return self
+
+    def with_choice(self, choice: AgentChoice) -> AgentConfig:
+        """``choice`` as a whole agent; limits are those of this one."""
+        given = choice.model_dump(exclude_none=True, exclude_unset=True)
+        same = choice.kind is None or choice.kind == self.kind
+        shared = ("kind", "model", "command", "mode", "recording", "base_url") if same else ()
+        kept = {name: getattr(self, name) for name in (*shared, "max_minutes", "stuck_minutes", "max_turns")}
+        return AgentConfig.model_validate({**kept, **given})
+
+    @property
+    def escalated(self) -> AgentConfig | None:
+        """Who takes over when this agent does not get on; None where nobody does."""
+        return self.with_choice(self.escalation) if self.escalation is not None else None
+
+    @property
+    def label(self) -> str:
+        """Who it is, as people read it."""
+        return f"{self.kind} ({self.model})" if self.model else self.kind
 
 
 class BudgetConfig(_Section):
@@ -186,6 +224,20 @@ class FlakyConfig(_Section):
     reruns: Annotated[int, Field(ge=0, le=5)] = 2  # of a command that newly fails; 0: a failure counts at once
 
 
+class ReviewGate(_Section):
+    """Another look at the finished change, by an agent that may only read."""
+
+    reviewers: list[AgentChoice] = []  # default: the agent itself, with fresh eyes
+    quorum: Annotated[int, Field(ge=1)] = 1  # so many must find a fault blocking for it to block
+    max_minutes: Annotated[float, Field(gt=0, le=1440)] = 30  # of one reviewer's turn
+
+    @model_validator(mode="after")
+    def _reachable(self) -> ReviewGate:
+        if self.quorum > (count := max(len(self.reviewers), 1)):
+            raise ValueError(f"quorum = {self.quorum} can never be reached by {count} reviewer{'s' * (count > 1)}")
+        return self
+
+
 class GatesConfig(_Section):
     command: list[CommandGate] = []
     scope: ScopeGate = ScopeGate()
@@ -195,6 +247,7 @@ class GatesConfig(_Section):
     secrets: SecretsGate = SecretsGate()
     integration: IntegrationGate = IntegrationGate()
     confidence: ConfidenceGate = ConfidenceGate()
+    review: ReviewGate | None = None  # absent: nobody reviews, unless [agent] phases has "review"
     advisory: list[str] = []  # gates that report but never stop a run
     custom: list[str] = []  # "my_package:MyGate"
 
@@ -340,6 +393,23 @@ class Config(_Section):
     forge: ForgeConfig = ForgeConfig()
     notify: NotifyConfig = NotifyConfig()
     autopilot: AutopilotConfig = AutopilotConfig()
+
+    @property
+    def reviewers(self) -> tuple[AgentConfig, ...]:
+        """Who reviews, in their order; none where nobody does."""
+        review = self.gates.review
+        if review is None and "review" not in self.agent.phases:
+            return ()
+        review = review or ReviewGate()
+        found = [self.agent.with_choice(choice) for choice in review.reviewers or [AgentChoice()]]
+        return tuple(one.model_copy(update={"max_minutes": review.max_minutes}) for one in found)
+
+    def agents(self) -> dict[str, AgentConfig]:
+        """Every agent that this policy may call, by the key path that names it."""
+        found = {"agent": self.agent}
+        if (escalated := self.agent.escalated) is not None:
+            found["agent.escalation"] = escalated
+        return found | {f"gates.review.reviewers[{n}]": one for n, one in enumerate(self.reviewers)}
 
 
 BudgetConfig.model_rebuild()

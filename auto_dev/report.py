@@ -4,7 +4,8 @@ A missing or broken report is not a success: the confidence counts as unknown an
 
 The reader is lenient only where the meaning is certain: a confidence of ``"0.85"``, ``"85%"`` or ``85`` is 0.85 (but
 ``7`` is refused: of ten, or of a hundred?), evidence may be one string, a criterion or decision may be a bare string,
-``blocked`` may be true or false. All else that does not fit is a broken report, and the problem names the key.
+``blocked`` may be true or false, a place may be ``"app.py:12"``. All else that does not fit is a broken report, and the
+problem names the key.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, overload
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -44,6 +46,36 @@ def _entries(value: Any) -> Any:
     return [] if value is None else value
 
 
+def _word(value: Any) -> Any:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _former(value: Any) -> Any:
+    """A list; a mapping of id to answer tells the same."""
+    if isinstance(value, dict):
+        return [{"id": key, **(one if isinstance(one, dict) else {"resolved": one})} for key, one in value.items()]
+    return _entries(value)
+
+
+def _yes(value: Any, yes: tuple[str, ...], no: tuple[str, ...]) -> Any:
+    """A truth value, also in words."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in ("true", "yes", *yes):
+            return True
+        if word in ("false", "no", "", *no):
+            return False
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise ValueError("use true or false")  # noqa: TRY004 (pydantic reports ValueErrors)
+    return value
+
+
+_PLACE: Final = re.compile(r"(?P<file>[^\n]*?)(?::|#L)(?P<line>\d{1,7})(?:[-:,]\d+)*\Z")
+_FIRST_LINE: Final = re.compile(r"L?(\d{1,7})(?:\s*[-–:,]\s*L?\d{1,7})?")
 Texts = Annotated[list[str], BeforeValidator(_texts), Field(max_length=100)]
 
 
@@ -103,7 +135,79 @@ class Report(BaseModel):
         return value
 
 
-def read_report(path: Path) -> tuple[Report | None, str]:
+class ReviewFinding(BaseModel):
+    """One thing that a reviewer found. ``why_outside``: why a line that the change did not touch matters."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    file: Annotated[str, BeforeValidator(_text)] = ""
+    line: int | None = None
+    title: Annotated[str, Field(min_length=1)]
+    detail: Annotated[str, BeforeValidator(_text)] = ""
+    blocking: bool = False
+    criterion: Annotated[str, BeforeValidator(_word)] = ""
+    why_outside: Annotated[str, BeforeValidator(_text)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"title": value}
+        if not isinstance(value, dict):
+            return value
+        found = dict(value)
+        match = _PLACE.match(found["file"]) if isinstance(found.get("file"), str) else None
+        if match is not None:
+            found |= {"file": match["file"], "line": found.get("line") or match["line"]}
+        if not found.get("title") and isinstance(found.get("detail"), str):
+            found["title"] = found["detail"].strip().split("\n", 1)[0]
+        if "blocking" not in found and str(found.get("severity", "")).lower() in ("blocking", "blocker"):
+            found["blocking"] = True
+        return found
+
+    @field_validator("line", mode="before")
+    @classmethod
+    def _line(cls, value: Any) -> Any:
+        match = _FIRST_LINE.fullmatch(value.strip()) if isinstance(value, str) else None
+        number = int(match[1]) if match else value
+        if number is None or number == "" or (number == 0 and number is not False):
+            return None
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or number != int(number) or number > 10**9:
+            raise ValueError("use the number of a line")
+        return int(number)
+
+    @field_validator("blocking", mode="before")
+    @classmethod
+    def _blocking(cls, value: Any) -> Any:
+        return _yes(value, ("blocking",), ("non-blocking",))
+
+
+class FormerFinding(BaseModel):
+    """What a reviewer says of a finding of an earlier round, by its ``id``."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    id: Annotated[str, Field(min_length=1)]
+    resolved: bool
+    detail: Annotated[str, BeforeValidator(_text)] = ""
+
+    @field_validator("resolved", mode="before")
+    @classmethod
+    def _resolved(cls, value: Any) -> Any:
+        return _yes(value, ("resolved",), ("unresolved", "not resolved"))
+
+
+class ReviewReport(Report):
+    """A reviewer's report. ``receipt``: the word at the end of the change's file, which only who read it knows."""
+
+    findings: Annotated[list[ReviewFinding], BeforeValidator(_entries), Field(max_length=100)] = []
+    former: Annotated[list[FormerFinding], BeforeValidator(_former), Field(max_length=100)] = []
+    receipt: Annotated[str, BeforeValidator(_word)] = ""
+
+
+@overload
+def read_report(path: Path) -> tuple[Report | None, str]: ...
+@overload
+def read_report(path: Path, kind: type[ReviewReport]) -> tuple[ReviewReport | None, str]: ...
+def read_report(path: Path, kind: type[Report] = Report) -> tuple[Report | None, str]:
     """The report at ``path`` and "" — or ``None`` and what is wrong with it, in one line.
 
     Never raises for what an agent may have put there: a link, a FIFO, a folder, too much, anything but a report.
@@ -128,10 +232,10 @@ def read_report(path: Path) -> tuple[Report | None, str]:
         return None, f"the report cannot be read: {error.strerror}"
     finally:
         os.close(fd)
-    return parse_report(data)
+    return parse_report(data, kind)
 
 
-def parse_report(data: bytes) -> tuple[Report | None, str]:
+def parse_report(data: bytes, kind: type[Report] = Report) -> tuple[Report | None, str]:
     """The report in ``data`` (UTF-8 JSON) and "", or ``None`` and what is wrong with it, in one line."""
     if len(data) > MAX_BYTES:
         return None, f"the report is larger than {MAX_BYTES:,} bytes"
@@ -141,7 +245,7 @@ def parse_report(data: bytes) -> tuple[Report | None, str]:
         value = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse, parse_float=_finite)
         if not isinstance(value, dict):
             return None, "the report is not a JSON object"
-        return Report.model_validate(jsonable(value, text_limit=_TEXT_LIMIT)), ""
+        return kind.model_validate(jsonable(value, text_limit=_TEXT_LIMIT)), ""
     except UnicodeDecodeError:
         return None, "the report is not UTF-8"
     except ValidationError as error:

@@ -22,6 +22,7 @@ from typing import Final
 from auto_dev.agents.base import AgentResult, AgentTask, Event, Outcome, Progress, Reported, Usage
 from auto_dev.agents.cli import Invocation, Seen
 from auto_dev.agents.watching import how_it_ended
+from auto_dev.model import Phase
 from auto_dev.processes import Finished
 from auto_dev.text import line
 
@@ -88,6 +89,9 @@ class AiderCli:
                 *("--chat-history-file", str(home / chat), "--restore-chat-history"),
                 *("--input-history-file", str(home / _FOLDER / "input")),
                 *(word for name in report for word in ("--file", str(name))),
+                *(word for name in task.shown for word in ("--read", str(name))),
+                # Where it may not write it cannot keep its map.
+                *(("--map-tokens", "0") if task.phase is Phase.REVIEW else ()),
             ),
             env={
                 **_endpoint(task),

@@ -88,6 +88,7 @@ class AgentTask:
     last_turn: Callable[[], float]  # time.monotonic() of the last model answer, or of the beginning
     confined: bool = False  # whether ``run_tree`` starts processes in a box
     answers: Mapping[str, str] = field(default_factory=dict)  # what a person said to this run's questions: → the option
+    shown: tuple[Path, ...] = ()  # files outside of ``workdir`` that it is to read besides
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,18 +32,9 @@ _PLAN_EXAMPLE: Final = {
     "decisions": [],
     "blocked": None,
 }
-_REVIEW_EXAMPLE: Final = {
-    "summary": "Your findings, the gravest first, each with file and line.",
-    "confidence": 0.9,
-    "blocked": "The fault that must be mended before a person looks at this; null when there is none.",
-}
-
 _TASKS: Final = {
     Phase.PLAN: "Plan how to do this story. Do not do it yet: whatever you change in the files is thrown away.\n"
     "Look at the code, then put the plan (steps, files, tests, risks) into the report's `summary`.",
-    Phase.REVIEW: "Review the change below with fresh eyes, as somebody who did not write it. Only read: whatever you "
-    "change in the files is thrown away.\nLook for what is wrong, missing, untested or out of scope. Put the findings "
-    "into the report's `summary`; if one of them must be mended first, say it in `blocked`.",
 }
 _IMPLEMENT: Final = (
     "Do this story, in the folder that you are in. It is yours alone: a git worktree on the story's own branch."
@@ -51,6 +42,11 @@ _IMPLEMENT: Final = (
 _REPAIR: Final = (
     "Go on with this story, in the folder that you are in: your earlier work is there. It did not pass; what was found "
     "is below. Mend the cause. Do not delete, skip or weaken a test to get past a check."
+)
+_TAKE_OVER: Final = (
+    "Go on with this story, in the folder that you are in: another agent's work is there, and it did not get on. What "
+    "it tried and what was found is below. Find out why it failed before you change anything, and go another way where "
+    "its way leads nowhere. Mend the cause. Do not delete, skip or weaken a test to get past a check."
 )
 
 _FOLLOW_UP: Final = (
@@ -61,7 +57,6 @@ _FOLLOW_UP: Final = (
 
 _RULES: Final = {
     Phase.PLAN: ("Change nothing.",),
-    Phase.REVIEW: ("Change nothing.",),
     Phase.IMPLEMENT: (
         "Stay in the story's scope. What lies outside of it, name in the report.",
         "Add or change tests so that they show each acceptance criterion.",
@@ -82,50 +77,68 @@ def compose_brief(
     hint: str = "",
     context: str = "",
     follow_up: str = "",
+    *,
+    tried: str = "",
+    change: str = "",
+    takes_over: bool = False,
 ) -> str:
-    """The brief for one call of an agent, as Markdown.
+    """The brief for a turn that plans or implements, as Markdown. A review has one of its own: ``review_brief``.
 
-    ``rules`` is the text of the project's AGENTS.md and the like, ``findings`` what gates found in former rounds,
-    ``hint`` what a person added, ``context`` the plan (phase implement) or the diff (phase review), ``follow_up`` what
-    came back on the story's pull request.
+    ``rules`` is the text of the project's AGENTS.md and the like, ``findings`` what gates found in the round before,
+    ``hint`` what a person added, ``context`` the plan, ``follow_up`` what came back on the story's pull request,
+    ``tried`` what was tried in all rounds, ``change`` what the story's branch changes so far, ``takes_over``: the work
+    so far is another agent's.
     """
     parts = [
-        f"# {clean(story.id)}: {_one(story.title)}",
-        _task(phase, round, follow_up=bool(follow_up)),
-        _section("Goal", story.goal),
-        _list("Context", story.context),
-        _list("Acceptance criteria", story.acceptance_criteria, numbered=True),
-        _list("Not wanted", story.non_goals),
-        _list("Stop conditions: if one of these holds, stop and report it", story.stop_conditions),
-        _section("The story in full", story.body),
-        _section("A person says", hint),
-        _section("What came back on the pull request", follow_up),
-        _section("What was found in your earlier attempt", findings),
-        _section("The change to review" if phase is Phase.REVIEW else "The plan", context, fence=phase is Phase.REVIEW),
-        _section("The project's own rules", rules),
-        _list("Rules", _RULES.get(phase, _RULES[Phase.IMPLEMENT])),
+        f"# {clean(story.id)}: {one_line(story.title)}",
+        _task(phase, round, takes_over=takes_over, follow_up=bool(follow_up)),
+        *story_sections(story),
+        section("A person says", hint),
+        section("What came back on the pull request", follow_up),
+        section("What was found in the last attempt", findings),
+        section("What was tried so far", tried),
+        section("The change so far", change, fence="diff"),
+        section("The plan", context),
+        section("The project's own rules", rules),
+        bullets("Rules", _RULES.get(phase, _RULES[Phase.IMPLEMENT])),
         _report(phase),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _task(phase: Phase, round_number: int, *, follow_up: bool) -> str:
-    if phase in _TASKS:
-        return _TASKS[phase]
-    if follow_up and not round_number:
-        return _FOLLOW_UP
-    return _REPAIR if round_number else _IMPLEMENT
+def story_sections(story: Story) -> list[str]:
+    """What the story itself says."""
+    return [
+        section("Goal", story.goal),
+        bullets("Context", story.context),
+        bullets("Acceptance criteria", story.acceptance_criteria, numbered=True),
+        bullets("Not wanted", story.non_goals),
+        bullets("Stop conditions: if one of these holds, stop and report it", story.stop_conditions),
+        section("The story in full", story.body),
+    ]
 
 
-def _report(phase: Phase) -> str:
-    example = {Phase.PLAN: _PLAN_EXAMPLE, Phase.REVIEW: _REVIEW_EXAMPLE}.get(phase, _EXAMPLE)
-    text = (
+def report_section(example: dict[str, object]) -> str:
+    """How the report is left, whatever is in it."""
+    return (
         "## Report\n\n"
         "Before you end, write a JSON file to the path in the environment variable `AUTO_DEV_REPORT` (or call the tool "
         "`report`, if you have one). Without it the work does not count as done. Its shape:\n\n"
         f"```json\n{json.dumps(example, indent=2, ensure_ascii=False)}\n```\n\n"
-        "- `confidence`: 0 to 1, how sure you are that the story is done as asked. It is compared with the facts.\n"
     )
+
+
+def _task(phase: Phase, round_number: int, *, takes_over: bool, follow_up: bool) -> str:
+    if phase in _TASKS:
+        return _TASKS[phase]
+    if not round_number:
+        return _FOLLOW_UP if follow_up else _IMPLEMENT
+    return _TAKE_OVER if takes_over else _REPAIR
+
+
+def _report(phase: Phase) -> str:
+    text = report_section(_PLAN_EXAMPLE if phase is Phase.PLAN else _EXAMPLE)
+    text += "- `confidence`: 0 to 1, how sure you are that the story is done as asked. It is compared with the facts.\n"
     if phase is Phase.IMPLEMENT:
         text += (
             "- `criteria`: one entry for each acceptance criterion, with evidence that can be checked (a test's name, "
@@ -138,18 +151,20 @@ def _report(phase: Phase) -> str:
     )
 
 
-def _section(title: str, text: str, *, fence: bool = False) -> str:
+def section(title: str, text: str, *, fence: str = "") -> str:
+    """A part with its heading, or "" for an empty one. ``fence``: it is code of that language."""
     body = clean(text, _LONG).strip()
     if not body:
         return ""
     if fence:
         marks = "`" * (max((len(run) for run in re.findall(r"`+", body)), default=2) + 1)
         marks = marks if len(marks) >= 3 else "```"
-        body = f"{marks}diff\n{body}\n{marks}"
+        body = f"{marks}{fence}\n{body}\n{marks}"
     return f"## {title}\n\n{body}"
 
 
-def _list(title: str, items: Sequence[str], *, numbered: bool = False) -> str:
+def bullets(title: str, items: Sequence[str], *, numbered: bool = False) -> str:
+    """A list with its heading, or "" for an empty one."""
     texts = [text for item in items if (text := clean(item, _SHORT).strip())]
     if not texts:
         return ""
@@ -158,5 +173,6 @@ def _list(title: str, items: Sequence[str], *, numbered: bool = False) -> str:
     return f"## {title}\n\n" + "\n".join(lines)
 
 
-def _one(text: str) -> str:
+def one_line(text: str) -> str:
+    """``text`` cleaned and on one line, whole."""
     return " ".join(clean(text).split())

@@ -112,6 +112,12 @@ class HasLogin(Protocol):
         ...
 
 
+def beside(task: AgentTask) -> tuple[str, ...]:
+    """For programs that keep to their folder: what lets them use the report's and those of ``task.shown``."""
+    folders = dict.fromkeys(str(path.parent) for path in (task.report_path, *task.shown))
+    return tuple(word for folder in folders for word in ("--include-directories", folder))
+
+
 def parse_object(text: str) -> dict[str, Any]:
     """A line as a JSON object; {} when it is anything else."""
     if not text.lstrip().startswith("{"):

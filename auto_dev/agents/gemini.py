@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from auto_dev.agents.base import AgentResult, AgentTask, Event, Outcome, Progress, Reported, Usage
-from auto_dev.agents.cli import Invocation, Seen, parse_object
+from auto_dev.agents.cli import Invocation, Seen, beside, parse_object
 from auto_dev.agents.watching import how_it_ended
 from auto_dev.processes import Finished
 from auto_dev.text import line
@@ -69,7 +69,7 @@ class GeminiCli:
                 program,
                 *("--output-format", "stream-json", "--approval-mode", "yolo", "--skip-trust"),
                 *("--model", task.config.model or DEFAULT_MODEL),
-                *("--include-directories", str(task.report_path.parent)),  # it writes nowhere else but in its folder
+                *beside(task),
                 *("--resume" if session else "--session-id", chosen),
             ),
             env={

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from auto_dev.agents.base import AgentResult, AgentTask, Event, Outcome, Progress, Reported, Usage
-from auto_dev.agents.cli import Invocation, Seen, parse_object
+from auto_dev.agents.cli import Invocation, Seen, beside, parse_object
 from auto_dev.agents.watching import how_it_ended
 from auto_dev.processes import Finished
 from auto_dev.text import line
@@ -66,7 +66,8 @@ class QwenCli:
                 program,
                 *("--output-format", "stream-json", "--approval-mode", "yolo", "--auth-type", "openai"),
                 *("--model", model),
-                *("--include-directories", str(task.report_path.parent), "--allowed-mcp-server-names", "none"),
+                *beside(task),
+                *("--allowed-mcp-server-names", "none"),
                 *("--resume" if session else "--session-id", chosen),
             ),
             env={

@@ -26,7 +26,8 @@ from auto_dev.agents.files import FileProblem, Folder
 from auto_dev.errors import AutoDevError
 from auto_dev.model import Phase
 from auto_dev.processes import Finished, RunTree, run_tree
-from auto_dev.report import parse_report
+from auto_dev.report import Report as WorkReport
+from auto_dev.report import ReviewReport, parse_report
 from auto_dev.text import clean, line
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,23 @@ class Report(_Args):
     blocked: Annotated[str | None, Field(description="null, or why you could not go on")] = None
 
 
+class Review(_Args):
+    model_config = ConfigDict(extra="allow")
+    receipt: Annotated[str, Field(description="the word in the last line of the change's file")]
+    summary: str
+    confidence: Annotated[float | str, Field(description="0 to 1")]
+    findings: Annotated[
+        list[Any],
+        Field(
+            description='[{"file": "…", "line": 1, "title": "…", "detail": "…", "blocking": false, "criterion": null}]'
+        ),
+    ] = []
+    former: Annotated[
+        list[Any], Field(description='[{"id": "F1", "resolved": true, "detail": "…"}], one per fault found before')
+    ] = []
+    blocked: Annotated[str | None, Field(description="null, or a fault that has no place in any file")] = None
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """One tool as the model sees it, and what it does."""
@@ -117,6 +135,8 @@ class Toolbox:
         self._task = task
         self._folder = Folder(task.workdir)
         self._again = False
+        self._kind = Review if task.phase is Phase.REVIEW else Report
+        self._shown = {str(path): path for path in task.shown}
         every = (
             Tool("read_file", "Show a text file of the worktree.", ReadFile, self._read),
             Tool("write_file", "Write a whole file (folders are made).", WriteFile, self._write),
@@ -124,7 +144,7 @@ class Toolbox:
             Tool("list_files", "List files and folders.", ListFiles, self._list),
             Tool("search", "Search the files' lines with a regular expression.", Search, self._search),
             Tool("shell", "Run a shell command in the worktree; what it leaves running is ended.", Shell, self._shell),
-            Tool("report", "Report on the work and end. Call it once, last.", Report, self._report),
+            Tool("report", "Report on the work and end. Call it once, last.", self._kind, self._report),
         )
         self.tools = {t.name: t for t in every if task.phase is Phase.IMPLEMENT or t.name in READ_ONLY}
 
@@ -150,7 +170,9 @@ class Toolbox:
         return clean(text, SHOWN) or "(nothing)", True
 
     async def _read(self, wanted: ReadFile) -> str:
-        data = await asyncio.to_thread(self._folder.read, wanted.path)
+        shown = self._shown.get(wanted.path.strip())
+        folder, name = (Folder(shown.parent), shown.name) if shown is not None else (self._folder, wanted.path)
+        data = await asyncio.to_thread(folder.read, name)
         if b"\0" in data[:8192]:
             return f"{wanted.path} is a binary file of {len(data):,} bytes"
         lines = data.decode("utf-8", "replace").splitlines(keepends=True)
@@ -243,9 +265,9 @@ class Toolbox:
         data = await asyncio.to_thread(output.read_bytes)
         return done, data.decode("utf-8", "replace")
 
-    async def _report(self, wanted: Report) -> str:
+    async def _report(self, wanted: Report | Review) -> str:
         data = json.dumps(wanted.model_dump(mode="json"), ensure_ascii=False, indent=1).encode("utf-8", "replace")
-        _, problem = parse_report(data)
+        _, problem = parse_report(data, ReviewReport if self._kind is Review else WorkReport)
         if problem:
             raise FileProblem(f"{problem}; call report again")
         await asyncio.to_thread(replace_file, self._task.report_path, data)

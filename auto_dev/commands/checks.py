@@ -18,7 +18,7 @@ from auto_dev.agents.programs import find_program, host_env
 from auto_dev.agents.registry import CLIS, check_agent
 from auto_dev.budget.prices import price_table
 from auto_dev.commands.here import Here
-from auto_dev.config import FILE_NAME, Config, GatewayConfig, SandboxConfig
+from auto_dev.config import FILE_NAME, AgentConfig, Config, GatewayConfig, SandboxConfig
 from auto_dev.daemon.checkout import look
 from auto_dev.daemon.clock import now
 from auto_dev.daemon.control import still_panicking
@@ -64,7 +64,7 @@ async def preflight(settings: Settings) -> Checked:
     repository = await look(settings.root, settings.state_home, config)
     check_remote(config, repository)
     check_policy(config, settings.root)
-    check_agent(config.agent, settings.root, secret, config.sandbox.allow_hosts if confined else None)
+    check_agents(config, settings.root, secret, confined=confined)
     check_price(config)
     check_key(config, secret)
     await check_forge(config, settings.place.pulls)
@@ -85,7 +85,7 @@ async def choose_sandbox(config: Config, *, wanted: bool) -> tuple[bool, str]:
     found = await asyncio.to_thread(probe.find, os.environ)
     if not isinstance(found, probe.Problem):
         return True, ""
-    if config.agent.kind in UNBOXED_KINDS:
+    if unboxed(config):
         return False, f"no sandbox is used ({found.what}): kind = {config.agent.kind!r} only plays its recordings"
     raise AutoDevError(
         f"there is no sandbox, so an agent would run with your own rights: {found.what}", mend=mend(found)
@@ -98,9 +98,24 @@ def mend(problem: probe.Problem) -> str:
     return f"{said} Or add --no-sandbox: agents then run with your own rights.".strip()
 
 
-def vendor_of(config: Config) -> str | None:
-    """Whose models the configured agent asks for: anthropic | openai | gemini; None where that cannot be told."""
-    agent = config.agent
+def unboxed(config: Config) -> bool:
+    """Whether no agent of this policy runs anything but what the project's owner recorded."""
+    return all(agent.kind in UNBOXED_KINDS for agent in config.agents().values())
+
+
+def check_agents(config: Config, root: Path, secrets: Secrets, *, confined: bool) -> None:
+    """Every agent that may be called can start: who implements, who takes over, who reviews. Raises AgentError."""
+    for where, agent in config.agents().items():
+        try:
+            check_agent(agent, root, secrets, config.sandbox.allow_hosts if confined else None)
+        except AgentError as error:
+            if where == "agent":
+                raise
+            raise AgentError(error.what, where=f"{where}: {error.where}".rstrip(": "), mend=error.mend) from None
+
+
+def vendor_of(agent: AgentConfig) -> str | None:
+    """Whose models an agent asks for: anthropic | openai | gemini; None where that cannot be told."""
     if agent.kind in _VENDOR_OF_KIND:
         return _VENDOR_OF_KIND[agent.kind]
     match = _VENDOR_OF_MODEL.match(agent.model.strip().lower()) if agent.model else None
@@ -112,36 +127,39 @@ def key_of(vendor: str) -> str:
     return f"{vendor.upper()}_API_KEY"
 
 
-def upstream_of(config: Config, vendor: str) -> str:
-    """Where the gateway sends a vendor's requests."""
-    if config.agent.kind == "chat" and config.agent.base_url:
-        return config.agent.base_url
+def upstream_of(config: Config, vendor: str, agent: AgentConfig | None = None) -> str:
+    """Where the gateway sends a vendor's requests of an agent, by default the story's own."""
+    asking = agent or config.agent
+    if asking.kind == "chat" and asking.base_url:
+        return asking.base_url
     return str(getattr(config.gateway, f"{vendor}_url"))
 
 
 def check_price(config: Config) -> None:
-    """The configured model has a price, without which nothing may be spent on it. Raises ConfigError."""
-    model = (config.agent.model or "").removesuffix("[1m]")
-    if not model or config.agent.kind == "replay" or (config.agent.kind == "claude-code" and model.isalpha()):
-        return  # "sonnet" is what Claude Code makes of it; the gateway sees the model's real name
-    try:
-        price_table(config.budget.prices, now).check(model)
-    except BudgetError as error:
-        raise ConfigError(error.what, where="agent.model", mend=error.mend) from None
+    """Every configured model has a price, without which nothing may be spent on it. Raises ConfigError."""
+    for where, agent in config.agents().items():
+        model = (agent.model or "").removesuffix("[1m]")
+        if not model or agent.kind == "replay" or (agent.kind == "claude-code" and model.isalpha()):
+            continue  # "sonnet" is what Claude Code makes of it; the gateway sees the model's real name
+        try:
+            price_table(config.budget.prices, now).check(model)
+        except BudgetError as error:
+            raise ConfigError(error.what, where=f"{where}.model", mend=error.mend) from None
 
 
 def check_key(config: Config, secrets: Secrets) -> None:
-    """The provider's key is there, where its own service is asked: one's own may need none. Raises AgentError."""
-    vendor = vendor_of(config)
-    if vendor is None or config.agent.mode == "subscription" or config.agent.kind in ("command", "replay"):
-        return
-    theirs = urlsplit(str(GatewayConfig.model_fields[f"{vendor}_url"].default)).hostname
-    if urlsplit(upstream_of(config, vendor)).hostname == theirs and not secrets(key_of(vendor)):
-        raise AgentError(
-            f"{key_of(vendor)} is not set, which kind = {config.agent.kind!r} needs",
-            where="agent.model" if config.agent.model else "agent.kind",
-            mend=f"Set it in the environment, or `keyring set auto-dev {key_of(vendor)}`.",
-        )
+    """The providers' keys are there, where their own service is asked: one's own may need none. Raises AgentError."""
+    for where, agent in config.agents().items():
+        vendor = vendor_of(agent)
+        if vendor is None or agent.mode == "subscription" or agent.kind in ("command", "replay"):
+            continue
+        theirs = urlsplit(str(GatewayConfig.model_fields[f"{vendor}_url"].default)).hostname
+        if urlsplit(upstream_of(config, vendor, agent)).hostname == theirs and not secrets(key_of(vendor)):
+            raise AgentError(
+                f"{key_of(vendor)} is not set, which kind = {agent.kind!r} needs",
+                where=f"{where}.model" if agent.model else f"{where}.kind",
+                mend=f"Set it in the environment, or `keyring set auto-dev {key_of(vendor)}`.",
+            )
 
 
 def installed_agents() -> dict[str, str]:

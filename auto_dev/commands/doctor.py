@@ -28,11 +28,12 @@ from auto_dev.commands.checks import (
     installed_agents,
     key_of,
     mend,
+    unboxed,
     upstream_of,
     vendor_of,
 )
 from auto_dev.commands.slack_check import check_slack
-from auto_dev.config import Config
+from auto_dev.config import AgentConfig, Config
 from auto_dev.daemon.checkout import git_of, look, warnings_about
 from auto_dev.daemon.clock import now
 from auto_dev.daemon.git_tokens import takes_token
@@ -109,6 +110,7 @@ async def _project() -> list[Finding]:
     checks = {"repository": _repository, "configuration": _configuration, "agent": _agent, "agents": _agents,
               "key": _key, "price": _price, "forge": _forge, "channels": _channels}  # fmt: skip
     found = [await _found(name, examine(root, config)) for name, examine in checks.items()]
+    found += await _others(root, config)
     found += await _github(root, config) if all(one.level != "error" for one in found if one.name == "forge") else []
     found += [*_commands(config), await _sandbox(config), *_hidden(root, config)]
     return [*found, *await _slack(config), *await _upstreams(config)]
@@ -179,13 +181,12 @@ def program_in(command: str) -> str:
 
 def _hidden(root: Path, config: Config) -> list[Finding]:
     """A command's own files outside the repository: what lies beside them is not shown in a sandbox."""
-    if config.agent.kind not in ("command", "acp"):
-        return []
     shown = [Path(path).expanduser() for path in config.sandbox.read]
     with suppress(AutoDevError):
         folders = dict.fromkeys(
             path.parent
-            for word in program_of(config.agent, root)[1:]
+            for agent in config.agents().values() if agent.kind in ("command", "acp")
+            for word in program_of(agent, root)[1:]
             if (path := Path(word)).is_absolute() and path.is_file()
             and not any(path.is_relative_to(folder) for folder in (root, *shown))
         )  # fmt: skip
@@ -198,9 +199,23 @@ def _hidden(root: Path, config: Config) -> list[Finding]:
 
 
 async def _agent(root: Path, config: Config) -> str:
-    check_agent(config.agent, root, secret, config.sandbox.allow_hosts)
-    kind, model = config.agent.kind, f", model {config.agent.model}" if config.agent.model else ""
-    found = await detect(config.agent, root)
+    return await _one_agent(root, config, config.agent)
+
+
+async def _others(root: Path, config: Config) -> list[Finding]:
+    """Who takes over or reviews, where the configuration names somebody."""
+    names = {"agent.escalation": "escalation"}
+    return [
+        await _found(names.get(where, "reviewer"), _one_agent(root, config, agent))
+        for where, agent in config.agents().items()
+        if where != "agent"
+    ]
+
+
+async def _one_agent(root: Path, config: Config, agent: AgentConfig) -> str:
+    check_agent(agent, root, secret, config.sandbox.allow_hosts)
+    kind, model = agent.kind, f", model {agent.model}" if agent.model else ""
+    found = await detect(agent, root)
     if found is None:
         return f"{kind}{model}"
     program, version = found
@@ -274,7 +289,7 @@ async def _key(_root: Path, config: Config) -> str:
     present = [key_of(vendor) for vendor in VENDORS if secret(key_of(vendor))]
     if present:
         return ", ".join(present)
-    vendor = vendor_of(config)
+    vendor = vendor_of(config.agent)
     if vendor is not None and config.agent.kind not in UNBOXED_KINDS:  # check_key wants one for the provider's own
         return f"none: {upstream_of(config, vendor)} is asked without"
     return "none: agents can ask no model of Anthropic, OpenAI or Google"
@@ -290,7 +305,7 @@ async def _price(_root: Path, config: Config) -> str:
 async def _sandbox(config: Config) -> Finding:
     found = await asyncio.to_thread(probe.find, os.environ)
     if isinstance(found, probe.Problem):
-        level = "warning" if config.agent.kind in UNBOXED_KINDS else "error"
+        level = "warning" if unboxed(config) else "error"
         return Finding("sandbox", level, f"{found.what}. {mend(found)}")
     said = " ".join((f"bubblewrap {'.'.join(map(str, found.version))} works.", *(remarks := probe.remarks(found))))
     return Finding("sandbox", "warning" if remarks else "ok", said)
@@ -298,11 +313,13 @@ async def _sandbox(config: Config) -> Finding:
 
 async def _upstreams(config: Config) -> list[Finding]:
     """Whether the services that are asked can be reached: those of the agent's models, else all that have a key."""
-    if config.agent.kind in UNBOXED_KINDS:
+    if unboxed(config):
         return []
-    vendor = vendor_of(config)
-    asked = [vendor] if vendor else [one for one in VENDORS if secret(key_of(one))]
-    return list(await asyncio.gather(*(_upstream(upstream_of(config, one)) for one in asked)))
+    agents = [agent for agent in config.agents().values() if agent.kind not in UNBOXED_KINDS]
+    urls = {upstream_of(config, vendor, agent) for agent in agents if (vendor := vendor_of(agent))}
+    if any(vendor_of(agent) is None for agent in agents):
+        urls |= {upstream_of(config, one) for one in VENDORS if secret(key_of(one))}
+    return list(await asyncio.gather(*(_upstream(url) for url in sorted(urls))))
 
 
 async def _upstream(url: str) -> Finding:

@@ -135,7 +135,7 @@ async def daemon(settings: Settings, daemon_id: str) -> AsyncIterator[Daemon]:
             sandbox=sandbox,
             sockets=sockets,
             forge=forge,
-            make_agent=lambda policy: make_agent(policy.agent, secret),
+            make_agent=lambda config: make_agent(config, secret),
             prices=lambda policy: price_table(policy.budget.prices, now),
             channels=tuple(channels),
             clock=now,

@@ -35,7 +35,8 @@ class Change:
 class CommandOutcome:
     """One run of a configured command in a clean checkout. ``failures``: the failed tests, where they can be told.
 
-    ``flaky``: of a command that was run again, what failed in one run and not in another.
+    ``flaky``: of a command that was run again, what failed in one run and not in another. ``excerpts``: what the output
+    says of some of the failures.
     """
 
     name: str
@@ -46,6 +47,7 @@ class CommandOutcome:
     duration_s: float = 0.0
     output_path: Path | None = None
     flaky: tuple[str, ...] = ()
+    excerpts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -178,12 +180,17 @@ class GateContext:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, why in one line, the route, and evidence: {"title", "file"?, "line"?, "excerpt"?, "number"?}."""
+    """A verdict, why in one line, the route, and evidence: {"title", "file"?, "line"?, "excerpt"?, "number"?}.
+
+    ``failures``: how many separate faults a failure consists of, by which a repair's progress is seen; None: as many as
+    there are pieces of evidence.
+    """
 
     verdict: Verdict
     reason: str
     route: Route = Route.PROCEED
     evidence: tuple[Mapping[str, Any], ...] = field(default=())
+    failures: int | None = None
 
 
 class Gate(Protocol):

@@ -10,6 +10,7 @@ from auto_dev.config import CommandGate
 from auto_dev.gates.base import CommandOutcome, GateContext, Judgement
 from auto_dev.gates.baseline import failures_of, no_tests, why_unusable
 from auto_dev.gates.evidence import entry, judged, last
+from auto_dev.gates.excerpts import place_of
 from auto_dev.gates.failures import parse_failures
 from auto_dev.model import Route, Verdict
 
@@ -17,6 +18,7 @@ __all__ = ["CommandsGate", "compare", "parse_failures"]
 
 _NOT_RUN = (126, 127)
 _NAMED = 30  # failing tests that are listed one by one
+_TOLD = 12  # of them with what they said
 
 
 class CommandsGate:
@@ -91,11 +93,22 @@ def _cannot_tell(now: CommandOutcome, why: str) -> Judgement:
 
 
 def _failed(now: CommandOutcome, reason: str, new: Counter[str]) -> Judgement:
-    names = [entry(f"newly fails: {name}" + (f" (×{n})" if n > 1 else "")) for name, n in _first(new.items())]
+    first = _first(new.items())
+    names = [_newly(now, name, count, told=place < _TOLD) for place, (name, count) in enumerate(first)]
     if len(new) > _NAMED:
         names.append(entry(f"… and {len(new) - _NAMED} more"))
     took = entry("duration in seconds", number=round(now.duration_s, 1))
-    return judged(Verdict.FAIL, reason, Route.REPAIR, [_ending(now), *names, took])
+    # What failed comes first: it is what an agent must see when room is short.
+    evidence = [*names, _ending(now), took]
+    return judged(Verdict.FAIL, reason, Route.REPAIR, evidence, failures=new.total() or 1)
+
+
+def _newly(now: CommandOutcome, name: str, count: int, *, told: bool) -> dict[str, Any]:
+    """One failure: its name, where it is, and with ``told`` what it said."""
+    said = now.excerpts.get(name, "")
+    file, at = place_of(said) or ("", None)
+    said = said if told else ""
+    return entry(f"newly fails: {name}" + (f" (×{count})" if count > 1 else ""), file=file, at=at, excerpt=said)
 
 
 def _what(now: CommandOutcome, new: Counter[str]) -> str:

@@ -1,4 +1,4 @@
-"""Running gates and drawing the one conclusion: proceed, repair or ask. A broken gate neither passes nor crashes."""
+"""Running gates. A broken gate neither passes nor crashes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from auto_dev.gates.base import Gate, GateContext, Judgement
-from auto_dev.gates.evidence import bounded, digest, entry, judged
+from auto_dev.gates.evidence import bounded, digest, entry, identities, judged, names_digest
 from auto_dev.model import Route, Verdict
-from auto_dev.text import clean, line
+from auto_dev.text import line
 
 GATE_TIMEOUT_S: Final = 900.0  # for gates that run no command; commands have their own limit
-_FINDINGS: Final = 16_000  # characters that go back to the agent
 # An ask of one of these makes running commands pointless.
 _FIRST: Final = ("secrets", "empty", "scope", "tampering", "critical")
 
@@ -40,23 +39,21 @@ class Ruled:
         """Equal for the same failure in another round."""
         return digest(self.gate, self.judgement)
 
+    @property
+    def names(self) -> str:
+        """Equal when the same things fail, whatever they say."""
+        return names_digest(self.gate, self.judgement)
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The conclusion of a round.
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What the failure consists of; one that comes again in another round has not been mended."""
+        return tuple(sorted(identities(self.judgement))) or (self.digest,)
 
-    ``reasons``: one line for each gate that stops; ``why``: why a person is asked where gates want a repair, or "";
-    ``findings``: the evidence as text for the agent; ``digests``: gate → digest of what stops, to be handed to the next
-    round as ``previous``; ``stopped``: the rulings that stop; ``turn``: how the agent's turn failed, or "".
-    """
-
-    route: Route
-    reasons: tuple[str, ...]
-    findings: str
-    why: str
-    digests: Mapping[str, str]
-    stopped: tuple[Ruled, ...]
-    turn: str = ""
+    @property
+    def failures(self) -> int:
+        """How many faults there are, for comparison with another round."""
+        counted = self.judgement.failures
+        return max(len(self.judgement.evidence) if counted is None else counted, 1)
 
 
 def rule(
@@ -129,44 +126,6 @@ async def run_gates(
     return [ruled[index] for index in sorted(ruled)]
 
 
-def settle(ruled: Sequence[Ruled], attempts_left: int, previous: Mapping[str, str] | None = None) -> Settled:
-    """The one conclusion of a round. Pure.
-
-    Any gate that asks: ask. Else any that wants a repair: repair while attempts are left, unless a gate fails in the
-    same way as in the round before (``previous``: its ``digests``), since the agent then repeats itself. Else proceed.
-    """
-    stopped = tuple(one for one in ruled if one.judgement.route is not Route.PROCEED)
-    digests = {one.gate: one.digest for one in stopped}
-    route, why = Route.PROCEED, ""
-    if any(one.judgement.route is Route.ASK for one in stopped):
-        route = Route.ASK
-    elif stopped:
-        again = [gate for gate, value in digests.items() if (previous or {}).get(gate) == value]
-        if attempts_left <= 0:
-            route, why = Route.ASK, "the repair attempts are used up"
-        elif again:
-            route, why = Route.ASK, f"the repair changed nothing about {', '.join(again)}"
-        else:
-            route = Route.REPAIR
-    reasons = tuple(f"{one.gate}: {one.judgement.reason}" for one in stopped)
-    failed = (one for one in ruled if one.gate == "agent" and one.judgement.verdict is not Verdict.PASS)
-    turn = next((one.judgement.reason for one in failed if one not in stopped), "")
-    return Settled(route, reasons, findings_text(stopped), why, digests, stopped, turn)
-
-
-def findings_text(stopped: Sequence[Ruled]) -> str:
-    """What the gates found, as text for the agent: the evidence itself, bounded, each gate with its share."""
-    if not stopped:
-        return ""
-    share = _FINDINGS // len(stopped)
-    parts = ["These checks do not pass. Mend the cause in the code; do not weaken, skip or remove a check or a test."]
-    for one in stopped:
-        lines = [f"## {one.gate}: {one.judgement.reason}"]
-        lines += [_as_text(item) for item in one.judgement.evidence]
-        parts.append(clean("\n".join(lines), share))
-    return "\n\n".join(parts)
-
-
 async def _judge(gate: Gate, context: GateContext, timeout_s: float | None) -> object:
     try:
         async with asyncio.timeout(timeout_s):
@@ -187,7 +146,10 @@ def _checked(judgement: object) -> Judgement:
     verdict, route = Verdict(judgement.verdict), Route(judgement.route)
     if route not in _FITTING[verdict]:
         raise ValueError(f"a gate may not say {verdict.value!r} and route {route.value!r}")
-    return Judgement(verdict, line(str(judgement.reason)), route, bounded(judgement.evidence))
+    failures: Any = judgement.failures
+    if failures is not None and (isinstance(failures, bool) or not isinstance(failures, int) or failures < 0):
+        raise ValueError(f"a number of failures is not {failures!r}")
+    return Judgement(verdict, line(str(judgement.reason)), route, bounded(judgement.evidence), failures)
 
 
 def _broken(gate: str, error: Exception) -> Judgement:
@@ -211,15 +173,3 @@ def _pointless(ruled: Any, attempts_left: int) -> bool:
     """Whether a person will be asked whatever the commands say."""
     asks = {Route.ASK} if attempts_left > 0 else {Route.ASK, Route.REPAIR}
     return any(one.gate in _FIRST and one.judgement.route in asks for one in ruled)
-
-
-def _as_text(item: Mapping[str, Any]) -> str:
-    place = str(item.get("file", ""))
-    if place and "line" in item:
-        place += f":{item['line']}"
-    number = f" ({item['number']})" if "number" in item else ""
-    text = f"- {item.get('title', '')}{number}" + (f" [{place}]" if place else "")
-    excerpt = str(item.get("excerpt", "")).rstrip()
-    if not excerpt:
-        return text
-    return text + "\n" + "\n".join(f"    {part}" for part in excerpt.split("\n"))

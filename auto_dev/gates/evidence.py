@@ -72,10 +72,15 @@ def bounded(entries: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
 
 
 def judged(
-    verdict: Verdict, reason: str, route: Route = Route.PROCEED, evidence: Iterable[Mapping[str, Any]] = ()
+    verdict: Verdict,
+    reason: str,
+    route: Route = Route.PROCEED,
+    evidence: Iterable[Mapping[str, Any]] = (),
+    *,
+    failures: int | None = None,
 ) -> Judgement:
-    """A judgement whose reason is one clean line and whose evidence is bounded."""
-    return Judgement(verdict, line(reason), route, bounded(evidence))
+    """A judgement whose reason is one clean line and whose evidence is bounded. ``failures`` as in Judgement."""
+    return Judgement(verdict, line(reason), route, bounded(evidence), failures)
 
 
 def weighed(findings: Sequence[Finding], otherwise: str) -> Judgement:
@@ -91,17 +96,65 @@ def weighed(findings: Sequence[Finding], otherwise: str) -> Judgement:
             kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
     reason = "; ".join(kind if count == 1 else f"{kind} (×{count})" for kind, count in kinds.items())
     verdict = Verdict.CONCERNS if route is Route.PROCEED else Verdict.FAIL
-    return judged(verdict, reason, route, (finding.entry for finding in ranked))
+    stopping = sum(finding.route is not Route.PROCEED for finding in ranked)
+    return judged(verdict, reason, route, (finding.entry for finding in ranked), failures=stopping or None)
 
 
 def digest(gate: str, judgement: Judgement) -> str:
-    """What the judgement says, without what differs from run to run: equal digests mean the same failure again."""
+    """What the judgement says, without what differs from run to run: equal digests mean the same failure again.
+
+    Pieces of evidence with an ``identity`` are known by that alone, and then nothing else counts.
+    """
     parts = [gate, judgement.verdict.value]
+    if known := identities(judgement):
+        return _hash([*parts, *sorted(known)])
     for item in judgement.evidence:
         lines = {_stable(text) for text in str(item.get("excerpt", "")).split("\n")}
         # Sorted: test runners that run in parallel print in any order.
         parts += [_stable(str(item.get("title", ""))), str(item.get("file", "")), *sorted(lines)]
+    return _hash(parts)
+
+
+def names_digest(gate: str, judgement: Judgement) -> str:
+    """What fails by its names alone, whatever its output says."""
+    names = {f"{_stable(str(item.get('title', '')))}\0{item.get('file', '')}" for item in judgement.evidence}
+    return _hash([gate, *sorted(identities(judgement) or names)])
+
+
+def identities(judgement: Judgement) -> frozenset[str]:
+    """The faults of the judgement that are known by a name of their own."""
+    return frozenset(str(item["identity"]) for item in judgement.evidence if item.get("identity"))
+
+
+def _hash(parts: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:24]
+
+
+def lines_of(judgement: Judgement) -> list[str]:
+    """The evidence as text, a piece each: title, place, and what was seen there."""
+    return [_as_text(item) for item in judgement.evidence]
+
+
+def shared(texts: Sequence[str], room: int) -> list[str]:
+    """``texts`` cleaned and cut so that together they have about ``room`` characters: short ones stay whole."""
+    limits: dict[int, int] = {}
+    left = room
+    for place, index in enumerate(sorted(range(len(texts)), key=lambda index: len(texts[index]))):
+        limits[index] = min(len(texts[index]), left // (len(texts) - place))
+        left -= limits[index]
+    return [clean(text, limits[index]) for index, text in enumerate(texts)]
+
+
+def _as_text(item: Mapping[str, Any]) -> str:
+    place = str(item.get("file", ""))
+    if place and "line" in item:
+        place += f":{item['line']}"
+    number = f" ({item['number']})" if "number" in item else ""
+    text = f"- {item.get('title', '')}{number}" + (f" [{place}]" if place else "")
+    excerpt = str(item.get("excerpt", "")).rstrip()
+    if not excerpt:
+        return text
+    return text + "\n" + "\n".join(f"    {part}" for part in excerpt.split("\n"))
 
 
 def _stable(text: str) -> str:
@@ -117,6 +170,7 @@ def _fit(item: Mapping[str, Any], room: int) -> dict[str, Any] | None:
     if len(json.dumps(whole)) <= room:
         return whole
     short = {"title": line(str(item.get("title", "evidence"))), "excerpt": clean(str(item.get("excerpt", "")), 600)}
+    short |= {name: whole[name] for name in ("file", "line", "identity") if name in whole}
     return short if len(json.dumps(short)) <= room else None
 
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from auto_dev.gates.engine import Ruled, Settled
+from auto_dev.gates.attempts import Attempt, as_evidence
+from auto_dev.gates.engine import Ruled
 from auto_dev.gates.evidence import bounded
-from auto_dev.model import Route
+from auto_dev.gates.settle import Settled
+from auto_dev.model import Route, money
 from auto_dev.stories.model import Story
 from auto_dev.text import clean, jsonable, line
 
-ACTIONS: Final = ("retry", "retry_hint", "waive", "choose", "skip", "abandon", "raise_budget")
+ACTIONS: Final = ("retry", "retry_hint", "escalate", "waive", "choose", "skip", "abandon", "raise_budget")
 _MOST: Final = 5
 
 
@@ -50,11 +52,19 @@ class Question:
     options: tuple[Option, ...]
 
 
-def question_for(settled: Settled, story: Story) -> Question:
+def question_for(
+    settled: Settled,
+    story: Story,
+    *,
+    tried: Sequence[Attempt] = (),
+    escalation: str = "",
+    cost_microusd: int = 0,
+) -> Question:
     """What to ask a person after ``settled``, whose route is ask. Pure.
 
     One question at a time: the agent's own first, since its answer may change everything else; the evidence of every
-    gate that stops is attached. Raises ValueError when nothing stops.
+    gate that stops is attached. Where repairs failed it says what was ``tried`` and what it cost. ``escalation``: the
+    agent that could take over, or "". Raises ValueError when nothing stops.
     """
     if not settled.stopped:
         raise ValueError("nothing stops the run, so there is nothing to ask")
@@ -64,18 +74,33 @@ def question_for(settled: Settled, story: Story) -> Question:
     others = [one for one in settled.stopped if one is not lead]
     before = [text for text in (settled.turn, settled.why) if text]  # a failed turn is the cause of much that follows
     why = "; ".join([*before, *(f"{one.gate}: {one.judgement.reason}" for one in others)])
-    evidence = bounded(
+    if len(tried) > 1:
+        why = "; ".join(text for text in (why, _in_all(tried, cost_microusd)) if text)
+    found = [
         {"gate": one.gate, **item}
         for one in (lead, *others)
         for item in (one.judgement.evidence or ({"title": one.judgement.reason},))
-    )
+    ]
+    history = as_evidence(tried) if len(tried) > 1 else []
+    evidence = bounded([*found[:_FOUND], *history, *found[_FOUND:]])
     if wish is not None:
         asked = clean(str(wish["question"]), 1_000)
         return Question(kind, f"{story.id}: {asked}", why or lead.judgement.reason, evidence, _choices(wish))
     ask = f"{story.id} ({line(story.title, 80)}): {lead.judgement.reason}. {_HOW[kind]}"
-    return Question(kind, ask, why or lead.judgement.reason, evidence, _options(kind, settled.stopped))
+    options = _options(kind, settled.stopped, escalation, failed=bool(settled.why))
+    return Question(kind, ask, why or lead.judgement.reason, evidence, options)
 
 
+def _in_all(tried: Sequence[Attempt], cost_microusd: int) -> str:
+    """How often, by whom and at what price it was tried."""
+    who: dict[str, int] = {}
+    for one in tried:
+        who[one.by] = who.get(one.by, 0) + 1
+    names = " and ".join(f"{name} (×{count})" if len(who) > 1 else name for name, count in who.items())
+    return f"{len(tried)} attempts by {names}, {money(cost_microusd)} in all"
+
+
+_FOUND: Final = 12  # pieces of evidence that stand before the history of the attempts
 _HOW: Final = {
     "blocked": "What shall it do?",
     "empty": "Try again, or is there nothing to do?",
@@ -86,6 +111,7 @@ _HOW: Final = {
     "plan": "May it do that?",
     "integration": "Which story goes first?",
     "confidence": "Accept the work as it is?",
+    "review": "Ask the reviewer again?",
     "gate": "How shall it go on?",
 }
 _LEAD: Final = ("decisions", "baseline", "secrets", "empty", "critical", "plan", "scope", "tampering")
@@ -104,6 +130,8 @@ def _lead(stopped: Sequence[Ruled]) -> Ruled:
 def _kind(lead: Ruled) -> str:
     if lead.gate == "decisions":
         return "agent" if _wish(lead) is not None else "blocked"
+    if lead.gate == "review":
+        return "review" if lead.judgement.route is Route.ASK else "gate"  # nobody has reviewed; or a fault was found
     return lead.gate if lead.gate in _HOW else "gate"
 
 
@@ -139,10 +167,12 @@ def _choices(wish: Mapping[str, Any]) -> tuple[Option, ...]:
     return tuple(options)
 
 
-def _options(kind: str, stopped: Sequence[Ruled]) -> tuple[Option, ...]:
+def _options(kind: str, stopped: Sequence[Ruled], escalation: str, *, failed: bool) -> tuple[Option, ...]:
+    """Two to five answers. ``failed``: repairs were tried in vain, so that more of the same is no answer."""
+    label = {"baseline": "Start nevertheless", "review": "Go on without this review, with a reason"}
     waive = Option(
         "waive",
-        "Start nevertheless" if kind == "baseline" else "Accept it as it is, with a reason",
+        label.get(kind, "Accept it as it is, with a reason"),
         "waive",
         wants_text=True,
         data={"gates": {one.gate: one.digest for one in stopped}},
@@ -150,10 +180,16 @@ def _options(kind: str, stopped: Sequence[Ruled]) -> tuple[Option, ...]:
     if kind == "baseline":
         retry = Option("retry", "It is mended: check again", "retry", recommended=True)
         return (retry, waive, _SKIP, _ABANDON)
+    if kind == "review":
+        retry = Option("retry", "Ask the reviewer again", "retry", recommended=True)
+        return (retry, waive, _SKIP, _ABANDON)
     if kind == "empty":
         return (_hint("Try again with a hint", recommended=True), _RETRY, _DONE, _ABANDON)
     if kind == "blocked":
         return (_hint("Tell it how to go on", recommended=True), _RETRY, _SKIP, _ABANDON)
+    if escalation and failed:
+        other = Option("escalate", f"Let {line(escalation, 80)} try it", "escalate", recommended=True)
+        return (other, _hint("Try again with a hint", recommended=False), waive, _SKIP, _ABANDON)
     return (_hint("Try again with a hint", recommended=True), _RETRY, waive, _SKIP, _ABANDON)
 
 

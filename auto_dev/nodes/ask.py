@@ -60,7 +60,8 @@ async def _apply(
         waived = {**state.get("waived", {}), **state.get("seen", {})}
         # The waiver covers the failures that the person saw. `verify` judges again: gates that it had left out, because
         # a person was to be asked anyway, still have to pass.
-        return {"route": asked_by if asked_by in ("verify", "publish") else AFTER[asked_by], "waived": waived}
+        onward = asked_by if asked_by in ("verify", "publish") else AFTER[asked_by]
+        return {"route": onward, "waived": waived, "repairs": 0, "trail": []}
     if action == "criteria":
         await _judge_by(conn, context, criteria_in(text))
         return {"route": asked_by}
@@ -73,10 +74,15 @@ async def _apply(
         return {"route": AFTER[asked_by]}
     if action == "resume":
         return {"route": asked_by}  # the same node once more, in the same round
-    if row["kind"] == "problem" and asked_by in ("review", "publish"):
+    nobody_looked = row["kind"] == "review" and asked_by == "review"
+    if nobody_looked or (row["kind"] == "problem" and asked_by in ("review", "publish")):
         return {"route": asked_by}  # nothing is wrong with the work: nobody has looked at it yet, or it cannot leave
     target = RETRY_AT.get(asked_by, asked_by)
-    again: StoryState = {"route": target, "repairs": 0, "seen": {}}
+    # A person has spoken: all counts anew, and the configured agent has its turn unless the other one is wanted.
+    kept = row["kind"] == "problem" and state.get("escalated", False)
+    again: StoryState = {"route": target, "repairs": 0, "seen": {}, "trail": [], "escalated": kept}
+    if action == "escalate":
+        again["escalated"] = True
     if target == "implement":
         again["turnless"] = False
         if asked_by != "implement":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from auto_dev.config import CommandGate
 from auto_dev.gates.base import CommandOutcome
+from auto_dev.gates.excerpts import excerpts
 from auto_dev.gates.failures import parse_failures
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.workplace import checkout_rooms, workplace
@@ -37,14 +38,16 @@ async def run_command(
         )
     await recorder.done()
     text = await asyncio.to_thread(_read_end, output)
+    failures = await asyncio.to_thread(lambda: parse_failures(clean(text), root=str(bench.folder)))
     return CommandOutcome(
         name=gate.name,
         exit_code=finished.exit_code if finished.signal is None else None,
         timed_out=finished.stopped == "timeout",
         tail=clean(text[-TAIL:]),
-        failures=await asyncio.to_thread(lambda: parse_failures(clean(text), root=str(bench.folder))),
+        failures=failures,
         duration_s=round(time.monotonic() - began, 3),
         output_path=output,
+        excerpts=await asyncio.to_thread(lambda: excerpts(text, failures, root=str(bench.folder))),
     )
 
 
@@ -87,8 +90,9 @@ class Prepared:
 
 
 def outcome_row(outcome: CommandOutcome) -> dict[str, object]:
-    """An outcome as JSON."""
+    """An outcome as JSON, without what its failures said."""
     row = asdict(outcome)
+    del row["excerpts"]
     row["output_path"] = str(outcome.output_path) if outcome.output_path else None
     return row
 

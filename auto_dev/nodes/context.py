@@ -19,7 +19,7 @@ from auto_dev.budget.ledger import Ledger
 from auto_dev.budget.limits import Alert, BudgetLimits
 from auto_dev.budget.meter import RunMeter
 from auto_dev.budget.prices import PriceTable
-from auto_dev.config import Config
+from auto_dev.config import AgentConfig, Config
 from auto_dev.errors import AutoDevError
 from auto_dev.forge.base import Forge
 from auto_dev.gates.credentials.scanner import Credentials
@@ -112,7 +112,7 @@ class Services:
     sandbox: Sandbox
     sockets: Path  # a folder with a short path, for unix sockets
     forge: Forge
-    make_agent: Callable[[Config], AgentRunner]
+    make_agent: Callable[[AgentConfig], AgentRunner]
     prices: Callable[[Config], PriceTable]
     channels: Sequence[str]
     clock: Callable[[], datetime]
@@ -251,9 +251,9 @@ class RunContext:
         return folder
 
     def save(self, name: str, value: Any) -> None:
-        """Write a JSON file into the run's folder, atomically."""
+        """Write a JSON file into the run's folder (or one below it that is there), atomically."""
         target = self.path(name)
-        temporary = target.with_name(f".{name}.tmp")
+        temporary = target.with_name(f".{target.name}.tmp")
         temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1), "utf-8")
         temporary.replace(target)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from auto_dev.model import Phase
+from auto_dev.nodes.briefing import work_brief
 from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.desk import Desk, worktree_job
 from auto_dev.nodes.state import PROCEED, StoryState, start_of
 from auto_dev.nodes.turn import STOPPED, agent_turn
 from auto_dev.store.events import QUERIES
@@ -17,9 +19,12 @@ async def implement(state: StoryState, context: RunContext) -> StoryState:
     worktree = await context.services.worktrees.create(
         context.story.id, context.run_id, start_of(state), context.branch
     )
-    plan = (context.load("plan.json") or {}).get("summary", "")
+    brief = await work_brief(state, context, worktree.path)
+    desk = Desk.worker(context, escalated=state.get("escalated", False))
     try:
-        await agent_turn(context, worktree, Phase.IMPLEMENT, state.get("round", 0), extra=plan)
+        await agent_turn(
+            context, await worktree_job(context, worktree, Phase.IMPLEMENT, state.get("round", 0), desk, brief)
+        )
     except STOPPED:
         # What it did until it was stopped is work, and is kept. A cancelled turn is not collected: the lease may be
         # somebody else's by now, and the next owner adopts the worktree as it stands.

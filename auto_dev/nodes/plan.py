@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from auto_dev.model import Phase
+from auto_dev.nodes.briefing import plan_brief
 from auto_dev.nodes.context import RunContext
+from auto_dev.nodes.desk import Desk, worktree_job
 from auto_dev.nodes.state import PROCEED, StoryState, start_of
 from auto_dev.nodes.turn import STOPPED, agent_turn, report_of
 
@@ -14,8 +16,9 @@ async def plan(state: StoryState, context: RunContext) -> StoryState:
         return {"route": PROCEED}
     worktrees = context.services.worktrees
     worktree = await worktrees.create(context.story.id, context.run_id, start_of(state), context.branch)
+    brief = await plan_brief(context, worktree.path)
     try:
-        await agent_turn(context, worktree, Phase.PLAN, 0)
+        await agent_turn(context, await worktree_job(context, worktree, Phase.PLAN, 0, Desk.worker(context), brief))
     except STOPPED:
         await worktrees.reset(worktree, state["base_sha"])
         raise

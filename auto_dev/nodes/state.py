@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 GRAPH_VERSION: Final = "story/1"
 
@@ -21,7 +21,9 @@ class StoryState(TypedDict, total=False):
     commit; ``remote_sha`` where the remote's branch stood when a follow-up began. ``turnless``: what is on the branch
     was moved or brought in by the host, and no agent has to work on it. ``round`` counts the agent's turns at
     implementing (verdict rows hang on it), ``repairs`` those since a person last spoke. ``seen`` maps a gate to the
-    digest of its last failure, ``waived`` to one that a person accepted.
+    digest of its last failure, ``waived`` to one that a person accepted. ``trail`` tells what stopped each round since
+    a person last spoke (``gates.settle.Round``); ``escalated``: the work is now the other agent's, which
+    `[agent.escalation]` names.
     """
 
     run_id: str
@@ -39,6 +41,8 @@ class StoryState(TypedDict, total=False):
     questions: int
     seen: dict[str, str]
     waived: dict[str, str]
+    trail: list[dict[str, Any]]
+    escalated: bool
 
 
 def start_of(state: StoryState) -> str:

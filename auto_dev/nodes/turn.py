@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from auto_dev.agents.base import (
@@ -22,7 +21,6 @@ from auto_dev.agents.base import (
     Turn,
     upstream_of,
 )
-from auto_dev.agents.brief import compose_brief
 from auto_dev.budget.anomaly import RunWatch
 from auto_dev.budget.gateway import Grant, Stop, Upstreams
 from auto_dev.budget.limits import BudgetExceededError
@@ -30,28 +28,19 @@ from auto_dev.errors import AgentError, AutoDevError, BudgetError, StoreError
 from auto_dev.model import DecisionStatus, Phase
 from auto_dev.nodes.commands import ProcessRecorder
 from auto_dev.nodes.context import AnomalyError, RunContext, RunPausedError
+from auto_dev.nodes.desk import Desk, Job, record_of
 from auto_dev.nodes.leaving import redacted_report, redacted_text
 from auto_dev.nodes.spending import Reports, watch_of
-from auto_dev.nodes.workplace import (
-    GATEWAY_PORT,
-    Workplace,
-    new_socket,
-    provision_worktree,
-    workplace,
-    worktree_rooms,
-)
+from auto_dev.nodes.workplace import GATEWAY_PORT, Workplace, new_socket, workplace
 from auto_dev.report import DecisionWish, Report, read_report
 from auto_dev.store import decisions
 from auto_dev.store.events import QUERIES, emit
 from auto_dev.tasks import end_tasks
 from auto_dev.text import clean, jsonable, line
-from auto_dev.worktrees.folders import read_start, set_aside
-from auto_dev.worktrees.site import Worktree
+from auto_dev.worktrees.folders import set_aside
 
 log = logging.getLogger(__name__)
 
-_RULE_FILES = ("AGENTS.md", "CLAUDE.md", "CONTRIBUTING.md")
-_RULES_LIMIT = 12_000  # characters
 _GRACE_S: Final = 4.0  # for an agent whose request was refused: to say so and end by itself
 _END_AGAIN_S: Final = 10.0
 _LIMITED: Final = timedelta(minutes=15)
@@ -59,45 +48,55 @@ STOPPED: Final = (RunPausedError, AgentError, AnomalyError, BudgetError)  # what
 _REFUSAL: Final = {"claude-code": 402}  # 400 stops the other agents at once; Claude Code tries that six times
 
 
-async def agent_turn(
-    context: RunContext, worktree: Worktree, phase: Phase, round_number: int, *, extra: str = ""
-) -> AgentResult:
-    """Let the agent work once. Raises BudgetExceededError, RunPausedError for the provider's limits, AnomalyError, and
-    AgentError when it cannot run."""
+async def agent_turn(context: RunContext, job: Job) -> AgentResult:
+    """Let an agent work once. Raises BudgetExceededError, RunPausedError for the provider's limits, AnomalyError, and
+    AgentError when it cannot run. How it ended is in ``job.record`` all the same."""
     recorder = ProcessRecorder(context)
-    provisioned = await provision_worktree(context, worktree)
-    config = context.policy.agent
-    runner = context.services.make_agent(context.policy)
-    turn = Turn(context.story.id, phase, round_number, config, context.services.place.root)
+    config = job.desk.config
+    runner = context.services.make_agent(config)
+    turn = Turn(context.story.id, job.phase, job.round, config, context.services.place.root)
+    began = await _cost_before(context, job)
     async with (
         upstream_of(runner, turn) as urls,
-        _connected(context, worktree, replace(Upstreams.of(context.policy.gateway), **urls)) as connected,
+        _connected(context, job, replace(Upstreams.of(context.policy.gateway), **urls)) as connected,
     ):
-        answers = await answers_of(context)
-        task = _task(context, worktree, turn, extra, provisioned, connected, recorder, answers)
+        task = _task(context, job, connected, recorder, await answers_of(context))
         async with context.write() as conn:
             await conn.execute(QUERIES["agent_started"], {"run": context.run_id})
             await emit(
                 conn, context.project, "AGENT_STARTED", story=context.story.id, run=context.run_id,
-                agent=config.kind, phase=phase, round=round_number,
+                agent=config.kind, phase=job.phase, round=job.round, **_named(job.desk),
             )  # fmt: skip
         ended = await _watch(context, runner, task, connected)
     await recorder.done()
     result = ended if isinstance(ended, AgentResult) else _as_result(ended)
     result = replace(result, detail=await redacted_text(context, result.detail))
     ended = result if isinstance(ended, AgentResult) else ended
-    facts = {"outcome": result.outcome, "detail": result.detail, "exit": result.exit_code}
-    facts["decisions"] = jsonable(result.data.get("decisions") or [])
-    context.save(f"turn-{phase}-{round_number}.json", facts)
+    facts = {"outcome": result.outcome, "detail": result.detail, "exit": result.exit_code, "by": config.label}
+    facts |= {"cost_before": began, "cost_microusd": await context.services.ledger.cost_of_run(context.run_id) - began}
+    context.save(job.record, facts | {"decisions": jsonable(result.data.get("decisions") or [])})
     async with context.write() as conn:
         await emit(
             conn, context.project, "AGENT_ENDED", story=context.story.id, run=context.run_id,
-            outcome=result.outcome, detail=result.detail, phase=phase,
+            outcome=result.outcome, detail=result.detail, phase=job.phase, **_named(job.desk),
         )  # fmt: skip
     if connected.watch.found is not None:
         context.watch = None  # the next turn begins with what a person has let pass until then
     _raise_for(ended, connected, context.services.clock() + _LIMITED)
     return result
+
+
+def _named(desk: Desk) -> dict[str, str]:
+    return {"desk": desk.name} if desk.name else {}
+
+
+async def _cost_before(context: RunContext, job: Job) -> int:
+    """What the run had cost when this turn began, also if that was before a crash or a pause."""
+    known = (context.load(job.record) or {}).get("cost_before")
+    if known is None:
+        known = await context.services.ledger.cost_of_run(context.run_id)
+        context.save(job.record, {"cost_before": known, "by": job.desk.config.label})
+    return int(known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +110,10 @@ class Connected:
 
 
 @asynccontextmanager
-async def _connected(context: RunContext, worktree: Worktree, upstreams: Upstreams) -> AsyncIterator[Connected]:
+async def _connected(context: RunContext, job: Job, upstreams: Upstreams) -> AsyncIterator[Connected]:
     """A grant of the gateway and a place to work. At the end the token is worth nothing and all requests are booked."""
-    services, policy = context.services, context.policy
-    refusal = _REFUSAL.get(policy.agent.kind, 400)
+    services = context.services
+    refusal = _REFUSAL.get(job.desk.config.kind, 400)
     watch = await watch_of(context)
     async with services.gateway.grant(
         context.run_id, context.meter(), upstreams, refusal=refusal, watch=watch
@@ -125,67 +124,51 @@ async def _connected(context: RunContext, worktree: Worktree, upstreams: Upstrea
             await grant.listen(socket)
         url = f"http://127.0.0.1:{GATEWAY_PORT}" if socket else services.gateway.url
         endpoint = Endpoint(url, services.gateway.url, grant.token)
-        async with workplace(context, worktree_rooms(context, worktree), socket) as place:
+        async with workplace(context, job.rooms, socket) as place:
             yield Connected(place, grant, endpoint, watch)
 
 
 def _task(
-    context: RunContext,
-    worktree: Worktree,
-    turn: Turn,
-    extra: str,
-    provisioned: Mapping[str, str],
-    connected: Connected,
-    recorder: ProcessRecorder,
-    answers: Mapping[str, str],
+    context: RunContext, job: Job, connected: Connected, recorder: ProcessRecorder, answers: Mapping[str, str]
 ) -> AgentTask:
     """The turn's task: its brief to read, its report to write, its environment by allowlist."""
-    phase, round_number, config = turn.phase, turn.round, turn.config
-    name = f"{phase}-{round_number}"
-    findings = context.load(f"findings-{round_number - 1}.json") if round_number else None
-    brief = compose_brief(
-        context.story,
-        phase,
-        round_number,
-        rules=_project_rules(worktree.path),
-        findings=(findings or {}).get("findings", ""),
-        hint=context.hint,
-        context=extra,
-        follow_up=(context.load("follow-up.json") or {}).get("text", "") if phase is Phase.IMPLEMENT else "",
-    )
-    brief_path = context.briefs / f"{name}.md"
-    report_path = context.agent_dir / f"report-{name}.json"
-    brief_path.write_text(brief, "utf-8")
+    desk, config = job.desk, job.desk.config
+    name = f"{job.phase}-{job.round}"
+    brief_path = desk.briefs / f"{name}.md"
+    report_path = desk.out / f"report-{name}.json"
+    brief_path.write_text(job.brief, "utf-8")
     set_aside(report_path)  # what an earlier, interrupted turn left there
     named = {
         "AUTO_DEV_STORY": context.story.id,
         "AUTO_DEV_RUN": context.run_id,
-        "AUTO_DEV_PHASE": phase,
+        "AUTO_DEV_PHASE": job.phase,
         "AUTO_DEV_BRIEF": str(brief_path),
         "AUTO_DEV_REPORT": str(report_path),
+        **{variable: str(path) for variable, path in job.shown.items()},
     }
     models = endpoint_env(connected.endpoint) if config.mode == "api" else {}
     return AgentTask(
         run_id=context.run_id,
         story_id=context.story.id,
-        phase=phase,
-        round=round_number,
-        workdir=worktree.path,
-        run_dir=context.path("."),
-        brief=brief,
+        phase=job.phase,
+        round=job.round,
+        workdir=job.workdir,
+        run_dir=desk.folder,
+        brief=job.brief,
         brief_path=brief_path,
         report_path=report_path,
-        log_path=context.path(f"agent-{name}.log"),
-        env={**connected.place.env, **models, **named, **provisioned},
+        log_path=desk.folder / f"agent-{name}.log",
+        env={**connected.place.env, **models, **named, **job.env},
         config=config,
         processes=recorder,
         project_root=context.services.place.root,
         endpoint=connected.endpoint,
         run_tree=connected.place.run_tree,
-        home=context.home,
+        home=desk.home,
         last_turn=lambda: connected.grant.last_turn,
         confined=context.services.sandbox.confines,
         answers=answers,
+        shown=tuple(job.shown.values()),
     )
 
 
@@ -321,13 +304,5 @@ async def answers_of(context: RunContext) -> dict[str, str]:
 
 
 def turn_of(context: RunContext, phase: Phase, round_number: int) -> dict[str, Any]:
-    """How that turn ended: {"outcome", "detail", "exit"}."""
-    return context.load(f"turn-{phase}-{round_number}.json") or {}
-
-
-def _project_rules(folder: Path) -> str:
-    # The agent may have put anything there: a link, a pipe, a file without an end.
-    found = {name: read_start(folder / name, 4 * _RULES_LIMIT) for name in _RULE_FILES}
-    return "\n\n".join(
-        f"{name}:\n{data.decode('utf-8', 'replace')[:_RULES_LIMIT]}" for name, data in found.items() if data is not None
-    )
+    """How that turn ended: {"outcome", "detail", "exit", "by", "cost_microusd"}; no outcome when it has not yet."""
+    return context.load(record_of(phase, round_number)) or {}

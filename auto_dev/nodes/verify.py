@@ -12,7 +12,7 @@ from auto_dev.gates.decisions import without_answered
 from auto_dev.gates.engine import Ruled, run_gates
 from auto_dev.gates.engine import rule as rule_one
 from auto_dev.gates.protected import restored
-from auto_dev.gates.registry import gates_for
+from auto_dev.gates.registry import ELSEWHERE, gates_for
 from auto_dev.model import Phase, Route, Verdict
 from auto_dev.nodes.bench import CommandBench, known_flaky, note_flaky
 from auto_dev.nodes.commands import outcome_from
@@ -61,10 +61,22 @@ async def verify(state: StoryState, context: RunContext) -> StoryState:
         ruled.insert(0, rule_one("agent", claim, waived=accepted.get("agent", "")))
     if (left := await _markers_left(state, context)) is not None:
         ruled.insert(0, rule_one("conflict", left, waived=accepted.get("conflict", "")))
+    ruled += await _dropped(context, ruled, round_number)
     routed = await rule(state, context, "verify", ruled)
     if routed["route"] == REPAIR and conflicts_with_base(ruled):
         routed = {**routed, **await put_on_base(state, context)}
     return {"head_sha": leaving.head_sha, **routed}
+
+
+async def _dropped(context: RunContext, ruled: Sequence[Ruled], round_number: int) -> list[Ruled]:
+    """Nothing proceeds by leaving a gate out: one that judged an earlier round and not this one asks."""
+    if any(one.judgement.route is not Route.PROCEED for one in ruled):
+        return []
+    async with context.services.db.pool.connection() as conn:
+        rows = await runs.earlier_verdicts(conn, context.run_id, round_number)
+    before = {row["gate"] for row in rows} - {*ELSEWHERE, *(one.gate for one in ruled)}
+    reason = "it judged an earlier round and did not judge this one"
+    return [rule_one(gate, Judgement(Verdict.FAIL, reason, Route.ASK)) for gate in sorted(before)]
 
 
 async def gate_context_of(
@@ -161,7 +173,8 @@ def _turn_verdict(context: RunContext, round_number: int) -> Judgement | None:
     turn = turn_of(context, Phase.IMPLEMENT, round_number)
     outcome, detail = turn.get("outcome", Outcome.FINISHED), str(turn.get("detail", ""))
     if outcome == Outcome.FINISHED:
-        return None
+        # A verdict of an earlier round must not stand as the last word.
+        return Judgement(Verdict.PASS, "the agent's turn ended by itself") if round_number else None
     stopped = outcome in (Outcome.TIMED_OUT, Outcome.STUCK)
     return Judgement(
         Verdict.FAIL if stopped else Verdict.CONCERNS,

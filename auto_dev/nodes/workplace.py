@@ -17,6 +17,7 @@ from typing import Final
 
 from auto_dev.agents.environment import agent_env, boxed_env
 from auto_dev.agents.registry import program_of
+from auto_dev.config import AgentConfig
 from auto_dev.errors import AutoDevError
 from auto_dev.nodes.context import RunContext
 from auto_dev.processes import RunTree
@@ -56,33 +57,39 @@ class Workplace:
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """The folders of one box. ``home`` is made; ``read_only`` are paths inside a writable one."""
+    """The folders of one box. ``home`` is made; ``read_only`` are paths inside a writable one.
+
+    ``looks_only``: also what the policy lets every box write (``[sandbox] write``) can only be read.
+    """
 
     home: Path
     writable: tuple[Path, ...]
     readable: tuple[Path, ...] = ()
     read_only: tuple[Path, ...] = ()
+    looks_only: bool = False
 
 
-def worktree_rooms(context: RunContext, worktree: Worktree) -> Rooms:
-    """What an agent (or the setup command) in its worktree works with.
+def worktree_rooms(
+    context: RunContext, worktree: Worktree, config: AgentConfig | None = None, home: Path | None = None
+) -> Rooms:
+    """What an agent (by default the story's own, or the setup command) in its worktree works with.
 
     Every writable folder lies in one that only the host writes, so that none can be replaced by a link.
     """
+    program = command_files(context, config or context.policy.agent)
     return Rooms(
-        home=context.home,
+        home=home or context.home,
         writable=(worktree.path, worktree.agent_git_dir, context.agent_dir),
-        readable=(context.services.mirror.path / "objects", context.briefs, *_command_files(context)),
+        readable=(context.services.mirror.path / "objects", context.briefs, *program),
         read_only=(worktree.path / ".git",),
     )
 
 
-def _command_files(context: RunContext) -> tuple[Path, ...]:
-    """What the agent's own program consists of. Of a command only the files that it names: they may lie in the user's
+def command_files(context: RunContext, config: AgentConfig) -> tuple[Path, ...]:
+    """What an agent's own program consists of. Of a command only the files that it names: they may lie in the user's
     checkout, among others that are none of the agent's business; ``[sandbox] read`` shows more. Raises AgentError.
     """
-    config, root = context.policy.agent, context.services.place.root
-    words = program_of(config, root)
+    words = program_of(config, context.services.place.root)
     if config.kind not in ("command", "acp"):
         return installation(Path(words[0])) if words else ()
     return tuple(path for word in words if (path := Path(word)).is_absolute() and path.is_file())
@@ -115,10 +122,12 @@ async def workplace(context: RunContext, rooms: Rooms, gateway: Path | None = No
         await proxy.listen(socket)
         forwards[PROXY_PORT] = socket
         env |= proxy_env(PROXY_PORT)
+        shared = tuple(Path(path).expanduser() for path in policy.write)
+        read = tuple(Path(path).expanduser() for path in policy.read)
         box = Box(
             home=rooms.home,
-            writable=(*rooms.writable, *(Path(path).expanduser() for path in policy.write)),
-            readable=(*rooms.readable, *(Path(path).expanduser() for path in policy.read)),
+            writable=(*rooms.writable, *(() if rooms.looks_only else shared)),
+            readable=(*rooms.readable, *read, *(shared if rooms.looks_only else ())),
             read_only=rooms.read_only,
             forwards=forwards,
             processes=policy.processes,

@@ -22,14 +22,28 @@ async def clean_checkout(mirror: Mirror, folder: Path, sha: str) -> AsyncIterato
     """
     place = scratch(folder / CHECKOUTS, "checkout")
     try:
-        tree = place / mirror.repository.root.name
-        tree.mkdir()
-        repository = mirror.repository
-        spec = PrivateSpec(
-            mirror.path / "objects", repository.object_format, sha, await mirror.tags(), identity=repository.identity
-        )
-        make_private_dir(tree / ".git", spec)
-        await mirror.git.run("read-tree", "--reset", "-u", sha, git_dir=tree / ".git", work_tree=tree)
-        yield tree
+        yield await _filled(mirror, place / mirror.repository.root.name, sha)
     finally:
         await delete(place)
+
+
+@contextlib.asynccontextmanager
+async def checkout_at(mirror: Mirror, place: Path, sha: str) -> AsyncIterator[Path]:
+    """The same below ``place``, in the place of whatever is there: who comes again after a crash finds one path."""
+    await delete(place)
+    place.mkdir(parents=True)
+    try:
+        yield await _filled(mirror, place / mirror.repository.root.name, sha)
+    finally:
+        await delete(place)
+
+
+async def _filled(mirror: Mirror, tree: Path, sha: str) -> Path:
+    tree.mkdir()
+    repository = mirror.repository
+    spec = PrivateSpec(
+        mirror.path / "objects", repository.object_format, sha, await mirror.tags(), identity=repository.identity
+    )
+    make_private_dir(tree / ".git", spec)
+    await mirror.git.run("read-tree", "--reset", "-u", sha, git_dir=tree / ".git", work_tree=tree)
+    return tree

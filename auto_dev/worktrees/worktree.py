@@ -14,7 +14,7 @@ from pathlib import Path
 from auto_dev.errors import GitError
 from auto_dev.worktrees import build, collect
 from auto_dev.worktrees.agent_commits import AgentGit, unsandboxed
-from auto_dev.worktrees.checkout import CHECKOUTS, clean_checkout
+from auto_dev.worktrees.checkout import CHECKOUTS, checkout_at, clean_checkout
 from auto_dev.worktrees.collect import Collected
 from auto_dev.worktrees.folders import enter, is_plain_folder, locked, sweep
 from auto_dev.worktrees.git import GitAt
@@ -196,6 +196,10 @@ class Worktrees:
     async def graft(self, onto: str, source: str, paths: Collection[str]) -> str:
         """A commit on top of ``onto`` whose files ``paths`` are those of ``source``; see ``graft``. Raises GitError."""
         return await graft(self.mirror, onto, source, paths)
+
+    def checkout_at(self, place: Path, sha: str) -> contextlib.AbstractAsyncContextManager[Path]:
+        """The same in a folder of the caller's choice, which is emptied first."""
+        return checkout_at(self.mirror, place, require_sha(sha))
 
     def _records(self) -> tuple[Record, ...]:
         folder = self.mirror.path / "worktrees"

@@ -18,11 +18,12 @@ from auto_dev.config import CommandGate, Config, GatesConfig
 from auto_dev.gates.base import Change, Clash, CommandOutcome, GateContext
 from auto_dev.gates.baseline import judge_baseline
 from auto_dev.gates.credentials.scanner import Credentials
-from auto_dev.gates.engine import Ruled, run_gates, settle
+from auto_dev.gates.engine import Ruled, run_gates
 from auto_dev.gates.failures import parse_failures
 from auto_dev.gates.leaks import find_leaks
 from auto_dev.gates.question import question_for
 from auto_dev.gates.registry import gates_for
+from auto_dev.gates.settle import settle
 from auto_dev.model import Route, Verdict
 from auto_dev.place import cache_folder
 from auto_dev.report import Report

@@ -258,6 +258,9 @@ if phase == "review":
     open("junk.txt", "w").write("what a reviewer may not do")
     if ask("a look", "claude-sonnet-4-6" if os.path.exists(here + ".priced") else "nobody-knows-it") != 200:
         sys.exit(1)
+    word = open(os.environ["AUTO_DEV_CHANGE"]).read().rsplit("receipt: ", 1)[1].strip()
+    json.dump({"receipt": word, "summary": "fine"}, open(os.environ["AUTO_DEV_REPORT"], "w"))
+    sys.exit()
 else:
     open("work.txt", "w").write("work")
 """

@@ -192,7 +192,7 @@ def instance(schema: Mapping[str, Any] | None) -> Any:
 
 
 def _only_looks(text: str) -> bool:
-    return "Plan how to do this story" in text or "Review the change below" in text
+    return "Plan how to do this story" in text or "Review the change with fresh eyes" in text
 
 
 def _edits_by_text(asked: Asked) -> bool:

@@ -52,14 +52,14 @@ def test_empty_parts_leave_no_heading() -> None:
 def test_each_phase_asks_for_its_own() -> None:
     plan = compose_brief(STORY, Phase.PLAN, 0)
     assert "Do not do it yet" in plan
-    review = compose_brief(STORY, Phase.REVIEW, 0, context="-old\n+new ```")
-    assert "````diff\n-old\n+new ```\n````" in review
-    assert "Change nothing." in review
+    assert "Change nothing." in plan
+    repair = compose_brief(STORY, Phase.IMPLEMENT, 1, change="-old\n+new ```")
+    assert "````diff\n-old\n+new ```\n````" in repair
     assert "your earlier work is there" in compose_brief(STORY, Phase.IMPLEMENT, 2)
     assert "your earlier work is there" not in compose_brief(STORY, Phase.IMPLEMENT, 0)
 
 
-@pytest.mark.parametrize("phase", [Phase.PLAN, Phase.IMPLEMENT, Phase.REVIEW])
+@pytest.mark.parametrize("phase", [Phase.PLAN, Phase.IMPLEMENT])
 def test_the_example_in_the_brief_is_a_report_that_we_accept(phase: Phase) -> None:
     brief = compose_brief(STORY, phase, 0)
     example = brief.split("```json\n")[1].split("```")[0]

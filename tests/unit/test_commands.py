@@ -143,7 +143,7 @@ def agent(**section: Any) -> Config:
     ],
 )
 def test_whose_models_an_agent_asks_for(section: dict[str, Any], vendor: str | None) -> None:
-    assert vendor_of(agent(**section)) == vendor
+    assert vendor_of(agent(**section).agent) == vendor
 
 
 def test_a_key_is_needed_where_the_providers_own_service_is_asked() -> None:

@@ -126,7 +126,7 @@ class TestCommands:
     def test_the_agent_gets_names_exit_code_duration_and_the_clean_end_of_the_output(self) -> None:
         tail = "x" * 50_000 + "\n\x1b[31mE   assert 1 == 2\x1b[0m\x00\nFAILED t.py::a"
         judgement = compare(OK, failed("t.py::a", code=1, tail=tail, took=12.34))
-        ending, name, took = judgement.evidence
+        name, ending, took = judgement.evidence
         assert ending["number"] == 1
         assert ending["excerpt"].endswith("E   assert 1 == 2\nFAILED t.py::a")
         assert name["title"] == "newly fails: t.py::a"

@@ -20,10 +20,11 @@ from auto_dev.gates import engine
 from auto_dev.gates.base import Change, Clash, CommandOutcome, Gate, GateContext, Judgement, Leak
 from auto_dev.gates.confidence import ConfidenceGate as Confidence
 from auto_dev.gates.decisions import DecisionsGate, without_answered
-from auto_dev.gates.engine import Ruled, Settled, rule, run_gates, settle
+from auto_dev.gates.engine import Ruled, rule, run_gates
 from auto_dev.gates.evidence import LIMIT, bounded, digest, entry
 from auto_dev.gates.question import ACTIONS, Option, Question, question_for
 from auto_dev.gates.registry import gates_for
+from auto_dev.gates.settle import Round, Settled, settle
 from auto_dev.model import Route, Verdict
 from auto_dev.report import DecisionWish, Report
 from auto_dev.stories.model import Story
@@ -197,6 +198,10 @@ class TestRunning:
         assert ruled.duration_ms == 250
 
 
+def trail_of(*rounds: Settled) -> list[Round]:
+    return [one.round for one in rounds if one.round is not None]
+
+
 class TestSettling:
     """settle."""
 
@@ -220,11 +225,12 @@ class TestSettling:
     def test_the_same_failure_twice_asks_instead_of_burning_attempts(self) -> None:
         first = settle([rule("tests", FAIL)], 2)
         assert first.route is Route.REPAIR
-        again = settle([rule("tests", FAIL)], 2, first.digests)
+        trail = trail_of(first)
+        again = settle([rule("tests", FAIL)], 2, trail)
         assert (again.route, again.why) == (Route.ASK, "the repair changed nothing about tests")
         other = Judgement(Verdict.FAIL, "bad", Route.REPAIR, ({"title": "newly fails: t::b"},))
-        assert settle([rule("tests", other)], 2, first.digests).route is Route.REPAIR
-        assert settle([rule("lint", FAIL)], 2, first.digests).route is Route.REPAIR
+        assert settle([rule("tests", other)], 2, trail).route is Route.REPAIR
+        assert settle([rule("lint", FAIL)], 2, trail).route is Route.REPAIR
 
     def test_the_agent_gets_the_evidence_and_not_a_slogan(self) -> None:
         lint = Judgement(
