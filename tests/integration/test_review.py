@@ -130,7 +130,9 @@ async def test_a_policy_without_a_reviewer_has_no_verdict_of_one(project: Any) -
     assert await told.made.once() is ExitCode.DONE
     assert await told.verdicts() == []
     assert told.calls() == []
-    assert "| review |" not in told.pull_request()
+    gates = told.pull_request().split("### Gates")[1].split("<details>")[0]
+    assert "| empty |" in gates
+    assert "| review |" not in gates
 
 
 async def test_a_blocking_fault_goes_back_with_its_place_and_the_reviewer_says_that_it_is_mended(project: Any) -> None:
@@ -170,6 +172,7 @@ async def test_what_is_worth_a_look_stands_first_in_the_pull_request(project: An
     ]
     first = told.pull_request().split("What to look at first")[1].split("\n###")[0]
     assert "review: nothing that blocks; 4 findings to look at" in first
+    assert "`src/app.txt:3`: note: Three is odd (review)" in first
 
 
 async def test_a_fault_outside_of_the_change_blocks_with_a_reason(project: Any) -> None:
