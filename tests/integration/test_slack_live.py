@@ -22,7 +22,7 @@ from tests.integration.conftest import MakeProject, Project
 from tests.local_slack import ALICE, BOB, LocalSlack, button
 from tests.slack_support import at_once
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 CHROMIUM = Path("/usr/bin/chromium")
 RESUMED_S = 3.0
