@@ -18,7 +18,7 @@ _PYTEST: Final = re.compile(
     r"|^ERROR: .*(?:unrecognized arguments|not found: )",
     re.MULTILINE,
 )
-_NOT_RUN: Final = {
+NOT_RUN: Final = {
     126: "it cannot be executed (exit code 126)",
     127: "the command was not found (exit code 127)",
 }
@@ -45,7 +45,7 @@ def judge_baseline(outcomes: Mapping[str, CommandOutcome] | Iterable[CommandOutc
     if len(failing) == len(runs) and not any(failures_of(run) for run in failing):
         reason = "every command fails before any work, and none says what: auto-dev could not tell good work from bad"
         return judged(Verdict.FAIL, reason, Route.ASK, [_evidence(run, "fails") for run in failing])
-    notes = [(run, _known(run)) for run in runs if not run.ok]
+    notes = [(run, _known(run)) for run in runs if not run.ok or run.flaky]
     if notes:
         reason = "; ".join(f"{run.name}: {note}" for run, note in notes)
         return judged(Verdict.CONCERNS, reason, evidence=[_evidence(run, note) for run, note in notes])
@@ -59,8 +59,8 @@ def why_unusable(run: CommandOutcome) -> str:
     code = run.exit_code
     if code is None or code < 0 or 128 < code <= 192:
         return "it was ended by a signal" + ("" if code is None else f" ({code - 128 if code > 0 else -code})")
-    if code in _NOT_RUN:
-        return _NOT_RUN[code]
+    if code in NOT_RUN:
+        return NOT_RUN[code]
     if code in _PYTEST_BROKEN and is_pytest(run.tail):
         return _PYTEST_BROKEN[code]
     counts = parse_counts(run.tail) if code else None
@@ -85,15 +85,19 @@ def failures_of(run: CommandOutcome) -> tuple[str, ...]:
 
 
 def _known(run: CommandOutcome) -> str:
+    flaky = f"{len(run.flaky)} flaky" if run.flaky else ""
+    if run.ok:
+        return f"{flaky}: passed when it ran again"
     if no_tests(run):
         return "no tests yet"
     names = failures_of(run)
     if names:
-        return "1 known failure" if len(names) == 1 else f"{len(names)} known failures"
+        count = "1 known failure" if len(names) == 1 else f"{len(names)} known failures"
+        return f"{count}, {flaky}" if flaky else count
     return f"fails with exit code {run.exit_code}, and auto-dev cannot tell what fails"
 
 
 def _evidence(run: CommandOutcome, why: str) -> dict[str, Any]:
-    names = failures_of(run)
-    text = "\n".join(names[:40]) if names else last(run.tail, 2_000)
+    names = [*failures_of(run)[:40], *(f"flaky: {name}" for name in run.flaky[:40])]
+    text = "\n".join(names) if names else last(run.tail, 2_000)
     return entry(f"{run.name}: {why}", excerpt=text, number=run.exit_code)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from auto_dev.config import CommandGate
-from auto_dev.gates.base import CommandOutcome, GateContext, Judgement
-from auto_dev.gates.baseline import failures_of, no_tests, why_unusable
+from auto_dev.errors import AutoDevError
+from auto_dev.gates.added import added_tests, is_named
+from auto_dev.gates.base import CommandOutcome, GateContext, Judgement, Trials
+from auto_dev.gates.baseline import NOT_RUN, failures_of, no_tests, why_unusable
 from auto_dev.gates.evidence import entry, judged, last
 from auto_dev.gates.excerpts import place_of
 from auto_dev.gates.failures import parse_failures
+from auto_dev.gates.flaky import Trial, settle_runs, wants_another_run, worth_another_run
 from auto_dev.model import Route, Verdict
 
 __all__ = ["CommandsGate", "compare", "parse_failures"]
 
-_NOT_RUN = (126, 127)
 _NAMED = 30  # failing tests that are listed one by one
 _TOLD = 12  # of them with what they said
 
@@ -32,7 +34,61 @@ class CommandsGate:
 
     async def judge(self, context: GateContext) -> Judgement:
         outcome = await context.run_command(self.command, context.head_sha)
-        return compare(context.baseline.get(self.name), outcome)
+        before = context.baseline.get(self.name)
+        judgement = compare(before, outcome)
+        if judgement.verdict is not Verdict.FAIL or context.trials is None or not worth_another_run(outcome):
+            return judgement
+        runs, problem = await self._run_again(context, context.trials, outcome)
+        vanished = compare(before, runs[-1]).verdict is not Verdict.FAIL
+        trial = settle_runs(before, runs, vanished=vanished)
+        if trial.flaky:
+            context.trials.note_flaky(self.name, trial.flaky)
+        added = await added_tests(context) if trial.flaky else []
+        own = [name for name in trial.flaky if any(is_named(test, name) for test in added)]
+        return weigh_trial(before, runs, trial, own, problem)
+
+    async def _run_again(
+        self, context: GateContext, trials: Trials, first: CommandOutcome
+    ) -> tuple[list[CommandOutcome], str]:
+        """The runs until one of them has no new failure, or no more can be told; and why there are not more, if so."""
+        before, known = context.baseline.get(self.name), trials.known_flaky(self.name)
+        runs = [first]
+        while wants_another_run(before, runs, known, context.policy.gates.flaky.reruns):
+            try:
+                runs.append(await trials.again(self.command, context.head_sha))
+            except AutoDevError as error:  # a setup command that fails now: the first run still stands
+                return runs, str(error)
+            if compare(before, runs[-1]).verdict is not Verdict.FAIL:
+                break
+        return runs, ""
+
+
+def weigh_trial(
+    before: CommandOutcome | None, runs: Sequence[CommandOutcome], trial: Trial, own: Sequence[str], problem: str = ""
+) -> Judgement:
+    """The judgement of several runs. Pure.
+
+    What failed each time is held against the work; what vanished is noted, unless it is a test that the story itself
+    adds or changes (``own``).
+    """
+    judgement = compare(before, trial.outcome)
+    if len(runs) == 1:
+        more = [entry("it could not be run again", excerpt=problem)] if problem else []
+        return judged(judgement.verdict, judgement.reason, judgement.route, (*judgement.evidence, *more))
+    notes = [entry(f"flaky: {name}", excerpt="fails in one run and not in another") for name in trial.flaky[:_NAMED]]
+    evidence = [*judgement.evidence, *notes, entry("runs", number=len(runs))]
+    if own:
+        mine = [entry(f"the story's own test is flaky: {name}") for name in own[:_NAMED]]
+        reason = f"a test of this story fails now and then, so it proves nothing: {own[0]}"
+        if judgement.verdict is Verdict.FAIL:
+            reason = f"{judgement.reason}; {reason}"
+        return judged(Verdict.FAIL, reason, Route.REPAIR, [*mine, _ending(runs[0]), *evidence])
+    if not trial.vanished:
+        return judged(judgement.verdict, judgement.reason, judgement.route, evidence)
+    count = len(trial.flaky)
+    what = f"{_count(count, 'flaky failure')}: {trial.flaky[0]}" + (" …" if count > 1 else "") if count else "a failure"
+    reason = f"{judgement.reason}; run again, {what} vanished"
+    return judged(Verdict.CONCERNS, reason, evidence=[_ending(runs[0]), *evidence])
 
 
 def compare(before: CommandOutcome | None, now: CommandOutcome) -> Judgement:
@@ -119,7 +175,7 @@ def _what(now: CommandOutcome, new: Counter[str]) -> str:
 
 def _became_usable(before: CommandOutcome, now: CommandOutcome) -> bool:
     """Whether the command had nothing to work on before (not found, no tests) and has now: then any failure is new."""
-    return no_tests(before) or (before.exit_code in _NOT_RUN and now.exit_code not in _NOT_RUN)
+    return no_tests(before) or (before.exit_code in NOT_RUN and now.exit_code not in NOT_RUN)
 
 
 def _ending(now: CommandOutcome) -> dict[str, Any]:

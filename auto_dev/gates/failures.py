@@ -18,6 +18,7 @@ _NAMES: Final = 5_000
 _NAME: Final = 300
 
 _DURATION: Final = re.compile(r"\s*(?:[(\[<]\s*)?\d+(?:\.\d+)?\s?(?:µs|us|ms|s|m)(?:[)\]]| ?/ ?\d+ ?ms\))?\s*$")
+_COMPLAINT: Final = re.compile(r"^(?:(?!::)\S)+\.\w+: ")
 _AT_LINE: Final = re.compile(r"\b(lines?) \d+(?:[-–]\d+)?")
 
 Lines = Sequence[str]
@@ -45,6 +46,11 @@ def parse_failures(output: str, root: str = "") -> tuple[str, ...]:
                 break
             lint.append(line(_AT_LINE.sub(r"\1 N", name), _NAME))
     return tuple(name for name in (*tests, *lint) if name)
+
+
+def is_complaint(name: str) -> bool:
+    """Whether ``name`` is what a linter, type checker or compiler says of a file, and not the name of a test."""
+    return _COMPLAINT.match(name) is not None
 
 
 def parse_counts(output: str) -> tuple[int, int] | None:
@@ -123,7 +129,7 @@ def _node_id(text: str) -> str:
     return text.split(" - ", 1)[0] if depth else text.rstrip()
 
 
-_UNITTEST: Final = re.compile(r"^(?:FAIL|ERROR): (\w+ \([\w.<>]+\)(?: .{0,200})?)$")
+_UNITTEST: Final = re.compile(r"^(?:FAIL|ERROR): ([\w.]+ \([\w.<>]+\)(?: .{0,200})?)$")
 
 
 def _unittest(lines: Lines) -> Iterator[str]:

@@ -77,9 +77,9 @@ class _Side:
 def _side(change: Change, before: bytes | None, after: bytes | None) -> _Side:
     old = change.old_path or change.path
     was_named, is_named = is_test_path(old), is_test_path(change.path)
-    had = before is not None and (was_named or _looks_like_tests(old, before))
+    had = before is not None and (was_named or looks_like_tests(old, before))
     # A runner that took the old name may not take the new one: tests in a renamed file count only if it still would.
-    has = after is not None and (is_named or (not was_named and (had or _looks_like_tests(change.path, after))))
+    has = after is not None and (is_named or (not was_named and (had or looks_like_tests(change.path, after))))
     if change.mode == _SYMLINK and has:
         after = b""  # the link's target is no test source
     return _Side(
@@ -236,7 +236,8 @@ def _counted(side: _Side, subjects: Subjects) -> list[Finding]:
     return found
 
 
-def _looks_like_tests(path: str, source: bytes) -> bool:
+def looks_like_tests(path: str, source: bytes) -> bool:
+    """Whether ``source`` holds tests, though its path does not say so."""
     pattern = {"python": _PYTHON_TEST, "javascript": _JS_TEST, "rust": _RUST_TEST}.get(language_of(path))
     return pattern is not None and len(source) <= MAX_SOURCE and pattern.search(source) is not None
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from auto_dev.config import CommandGate
 from auto_dev.gates.base import CommandOutcome
+from auto_dev.gates.flaky import settle_baseline, worth_another_run
 from auto_dev.nodes.commands import Prepared, outcome_from, outcome_row, run_command
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.workplace import provision_checkout
@@ -126,12 +127,21 @@ async def baseline_outcomes(context: RunContext, sha: str) -> tuple[CommandOutco
         if kept.exists():
             return tuple(outcome_from(row) for row in json.loads(kept.read_text("utf-8")))
         async with CommandBench(context, "baseline") as bench:
-            outcomes = tuple([await bench.run(gate, sha) for gate in gates])
+            outcomes = tuple([await _baseline(bench, gate, sha, context) for gate in gates])
+        await note_flaky(context, {outcome.name: outcome.flaky for outcome in outcomes})
         kept.parent.mkdir(parents=True, exist_ok=True)
         temporary = kept.with_suffix(".tmp")
         temporary.write_text(json.dumps([outcome_row(outcome) for outcome in outcomes]), "utf-8")
         temporary.replace(kept)
         return outcomes
+
+
+async def _baseline(bench: CommandBench, gate: CommandGate, sha: str, context: RunContext) -> CommandOutcome:
+    """The outcome on the base; a failing command is run once more, to tell what is broken from what is flaky."""
+    outcome = await bench.run(gate, sha)
+    if not context.policy.gates.flaky.reruns or not worth_another_run(outcome):
+        return outcome
+    return settle_baseline(outcome, await bench.again(gate, sha))
 
 
 async def known_flaky(context: RunContext) -> dict[str, frozenset[str]]:

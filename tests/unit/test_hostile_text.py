@@ -8,7 +8,7 @@ import pytest
 
 from auto_dev.gates.failures import parse_failures
 from auto_dev.gates.subjects import Subjects
-from auto_dev.gates.tampering import _looks_like_tests
+from auto_dev.gates.tampering import looks_like_tests
 
 SECONDS = 3.0  # a linear reading takes some hundredths of one
 
@@ -32,7 +32,7 @@ def test_what_pytest_says_of_a_test_is_still_understood(text: str) -> None:
 @pytest.mark.parametrize("path", ["a.py", "a.rs", "a.js"])
 def test_any_file_is_looked_at_for_tests(path: str, unit: bytes) -> None:
     begun = time.monotonic()
-    assert not _looks_like_tests(path, unit * (200_000 // len(unit)))
+    assert not looks_like_tests(path, unit * (200_000 // len(unit)))
     assert time.monotonic() - begun < SECONDS
 
 
