@@ -152,9 +152,10 @@ class GateContext:
     same outcome. Of the head it sees the owner's protected tests, not what the agent made of them. ``baseline`` holds
     the outcome of each configured command on the base commit, by name. ``earlier``: what gates said in former rounds;
     ``attempts_left``: how often the work may still be sent back; ``trials``: None where commands can run only once.
-    ``paths(rev)`` lists the files of a commit; ``leaks()`` are the credentials that the commits from base to head
-    bring, ``clashes()`` the branches with which a merge of the head conflicts; ``accepted`` the fingerprints of
-    findings that a person has accepted in this run (see ``engine.rule``).
+    ``paths(rev)`` lists the files of a commit; ``holds(word)`` tells whether a text file of the head has the word;
+    ``leaks()`` are the credentials that the commits from base to head bring, ``clashes()`` the branches with which a
+    merge of the head conflicts; ``accepted`` the fingerprints of findings that a person has accepted in this run (see
+    ``engine.rule``).
     """
 
     story: Story
@@ -176,6 +177,7 @@ class GateContext:
     leaks: Callable[[], Awaitable[Sequence[Leak]]] = _no_leaks
     clashes: Callable[[], Awaitable[Sequence[Clash]]] = _no_clashes
     accepted: frozenset[str] = frozenset()
+    holds: Callable[[str], Awaitable[bool]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

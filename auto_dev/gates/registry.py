@@ -15,6 +15,7 @@ from auto_dev.gates.confidence import ConfidenceGate
 from auto_dev.gates.decisions import DecisionsGate
 from auto_dev.gates.empty import EmptyGate
 from auto_dev.gates.integration import IntegrationGate
+from auto_dev.gates.proof import ProofGate
 from auto_dev.gates.scope import ScopeGate
 from auto_dev.gates.secrets import SecretsGate
 from auto_dev.gates.tampering import TamperingGate
@@ -26,6 +27,7 @@ GATES: Final[dict[str, Callable[[Config], Sequence[Gate]]]] = {
     "tampering": lambda _: [TamperingGate()],
     "integration": lambda _: [IntegrationGate()],
     "commands": lambda policy: [CommandsGate(command) for command in policy.gates.command],
+    "proof": lambda _: [ProofGate()],
     "decisions": lambda _: [DecisionsGate()],
     "confidence": lambda _: [ConfidenceGate()],
 }

@@ -19,7 +19,7 @@ from auto_dev.store import flaky
 from auto_dev.store.events import emit
 
 # A new test file that cannot be imported on the base must not keep pytest from running the other ones.
-_GO_ON: Final = {"PYTEST_ADDOPTS": "--continue-on-collection-errors"}
+GO_ON: Final = {"PYTEST_ADDOPTS": "--continue-on-collection-errors"}
 
 
 class CommandBench:
@@ -87,7 +87,7 @@ class CommandBench:
         label = f"{self._label}-base"
         async with AsyncExitStack() as stack:
             prepared = await self._prepare(sha, label, stack)
-            outcome = await run_command(self._context, gate, prepared, label, _GO_ON)
+            outcome = await run_command(self._context, gate, prepared, label, GO_ON)
         if not outcome.timed_out:
             self._context.save(kept, outcome_row(outcome))
         return outcome

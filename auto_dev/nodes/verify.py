@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from auto_dev.agents.base import Outcome
 from auto_dev.gates.base import Change, CommandOutcome, Earlier, GateContext, Judgement
@@ -23,6 +23,9 @@ from auto_dev.nodes.state import REPAIR, StoryState
 from auto_dev.nodes.turn import answers_of, report_of, turn_of
 from auto_dev.nodes.verdicts import rule
 from auto_dev.store import runs
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _REMEMBERED: Final = 50_000_000  # bytes of files that gates look at, kept for the next gate
 
@@ -106,10 +109,11 @@ async def gate_context_of(
         earlier=await _earlier(context, round_number) if round_number else (),
         attempts_left=context.policy.run.repair_attempts - state.get("repairs", 0),
         trials=bench,
-        paths=history.paths,
+        paths=once(history.paths),
         leaks=leaving.leaks,
         clashes=lambda: clashes_of(state, context, changes),
         accepted=await accepted_of(context),
+        holds=once(lambda word: history.holds(head, word)),
     )
 
 
@@ -128,6 +132,18 @@ async def _earlier(context: RunContext, round_number: int) -> tuple[Earlier, ...
         )
         for row in rows
     )  # fmt: skip
+
+
+def once(ask: Callable[[K], Awaitable[V]]) -> Callable[[K], Awaitable[V]]:
+    """``ask`` that asks once for each key: each answer costs a process."""
+    known: dict[K, V] = {}
+
+    async def asking(key: K) -> V:
+        if key not in known:
+            known[key] = await ask(key)
+        return known[key]
+
+    return asking
 
 
 def _remembered(read: Callable[[str, str], Awaitable[bytes | None]]) -> Callable[[str, str], Awaitable[bytes | None]]:

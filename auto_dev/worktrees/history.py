@@ -68,6 +68,11 @@ class History:
             place, found[path] = _blob(answer, place, f"{rev}:{path}")
         return found
 
+    async def holds(self, rev: str, word: str) -> bool:
+        """Whether a text file of a commit has ``word``, as a whole word."""
+        arguments = ("grep", "--quiet", "-I", "--fixed-strings", "--word-regexp", "--no-textconv", "-e", word)
+        return (await self._at.run(*arguments, require_sha(rev), ok=(0, 1))).code == 0
+
     async def diff(self, base_sha: str, head_sha: str, path: str | None = None, *, limit: int = 400_000) -> str:
         """The patch between two commits as text, of one file if asked; cut after ``limit`` bytes, and says so."""
         only = ["--", path] if path is not None else []

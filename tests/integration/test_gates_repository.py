@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +14,10 @@ from types import ModuleType
 import pytest
 
 from auto_dev.config import CommandGate, Config, GatesConfig
-from auto_dev.gates.base import Change, Clash, CommandOutcome, GateContext
+from auto_dev.gates.base import Clash, GateContext
 from auto_dev.gates.baseline import judge_baseline
 from auto_dev.gates.credentials.scanner import Credentials
-from auto_dev.gates.engine import Ruled, run_gates
-from auto_dev.gates.failures import parse_failures
+from auto_dev.gates.engine import Ruled, run_gates, settle
 from auto_dev.gates.leaks import find_leaks
 from auto_dev.gates.question import question_for
 from auto_dev.gates.registry import gates_for
@@ -28,8 +26,7 @@ from auto_dev.model import Route, Verdict
 from auto_dev.place import cache_folder
 from auto_dev.report import Report
 from auto_dev.stories.model import Story
-from auto_dev.worktrees.git import Git, GitAt
-from auto_dev.worktrees.history import History
+from tests.gates_support import Repository
 
 pytestmark = pytest.mark.integration
 
@@ -55,71 +52,6 @@ BROKEN = "import unittest\n\n\nclass TestOld(unittest.TestCase):\n    def test_o
 
 async def no_clashes() -> Sequence[Clash]:
     return ()
-
-
-class Repository:
-    """A repository with a base commit; ``change`` makes the head commit."""
-
-    def __init__(self, root: Path, scratch: Path) -> None:
-        self.root = root
-        self.scratch = scratch
-        self.runs: list[str] = []
-        root.mkdir(parents=True)
-        self.git("init", "-q")
-        self.history = History(GitAt(Git(scratch / "git home"), root / ".git"))
-
-    def git(self, *args: str) -> bytes:
-        return subprocess.run(("git", *args), cwd=self.root, check=True, capture_output=True, timeout=60).stdout
-
-    def commit(self, files: Mapping[str, str | bytes | None]) -> str:
-        for name, content in files.items():
-            path = self.root / name
-            if content is None:
-                path.unlink()
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        self.git("add", "-A")
-        self.git("commit", "-q", "--allow-empty", "-m", "work")
-        return self.git("rev-parse", "HEAD").decode().strip()
-
-    def changes(self, base: str, head: str) -> tuple[Change, ...]:
-        raw = (
-            self.git("diff", "--raw", "-z", "-M", "--no-abbrev", base, head)
-            .decode("utf-8", "surrogateescape")
-            .split("\0")
-        )
-        found: list[Change] = []
-        at = 0
-        while at < len(raw) - 1:
-            _, mode, _, _, status = raw[at].removeprefix(":").split(" ")
-            renamed = status[0] == "R"
-            old, path = raw[at + 1], raw[at + (2 if renamed else 1)]
-            found.append(Change(path, status[0], 1, 1, old_path=old if renamed else None, mode=mode))
-            at += 3 if renamed else 2
-        return tuple(found)
-
-    async def read(self, rev: str, path: str) -> bytes | None:
-        done = subprocess.run(
-            ("git", "cat-file", "blob", f"{rev}:{path}"), cwd=self.root, capture_output=True, timeout=60
-        )
-        return done.stdout if done.returncode == 0 else None
-
-    async def diff(self, path: str) -> str:
-        return self.git("diff", "HEAD~1", "HEAD", "--", path).decode("utf-8", "replace")
-
-    async def run_command(self, gate: CommandGate, sha: str) -> CommandOutcome:
-        self.runs.append(gate.name)
-        checkout = self.scratch / f"checkout {len(self.runs)}"
-        self.git("worktree", "add", "-q", "--detach", str(checkout), sha)
-        environment = {"PATH": os.environ["PATH"], "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        process = await asyncio.create_subprocess_shell(
-            gate.run, cwd=checkout, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        output, _ = await asyncio.wait_for(process.communicate(), 60)
-        text = output.decode("utf-8", "replace")
-        failures = parse_failures(text, root=str(checkout)) if process.returncode else ()
-        return CommandOutcome(gate.name, process.returncode, timed_out=False, tail=text[-8_000:], failures=failures)
 
 
 @pytest.fixture
@@ -167,6 +99,7 @@ def judge(repository: Repository) -> Judge:
             paths=repository.history.paths,
             clashes=no_clashes,
             leaks=partial(find_leaks, repository.history, base_sha, head_sha, credentials=credentials),
+            trials=repository,
         )
 
         async def all_gates() -> list[Ruled]:
@@ -184,7 +117,7 @@ def said(ruled: list[Ruled]) -> dict[str, str]:
 
 
 FINE = dict.fromkeys(
-    ("secrets", "empty", "scope", "tampering", "integration", "tests", "decisions", "confidence"), "pass/proceed"
+    ("secrets", "empty", "scope", "tampering", "integration", "tests", "proof", "decisions", "confidence"), "pass/proceed"
 )
 GOOD_TEST = TEST_CALC.replace("import add", "import add, sub") + (
     "\n\nclass TestSub(unittest.TestCase):\n    def test_subtracts(self):\n        self.assertEqual(sub(3, 1), 2)\n"
@@ -195,12 +128,15 @@ SUB = CALC + "\n\ndef sub(a, b):\n    return a - b\n"
 def test_good_work_passes_every_gate(judge: Judge) -> None:
     ruled = judge({}, {"calc.py": SUB, "tests/test_calc.py": GOOD_TEST})
     assert said(ruled) == FINE
+    assert next(one for one in ruled if one.gate == "proof").judgement.reason == (
+        "1 of 1 criterion proven; 1 test proves the change: failing without it, passing with it"
+    )
     assert settle(ruled, 2).route is Route.PROCEED
 
 
 def test_a_newly_failing_test_goes_back_with_its_name_and_the_output(judge: Judge) -> None:
     ruled = judge({}, {"calc.py": SUB.replace("a - b", "a + b"), "tests/test_calc.py": GOOD_TEST})
-    assert said(ruled) == FINE | {"tests": "fail/repair"}
+    assert said(ruled) == FINE | {"tests": "fail/repair", "proof": "concerns/proceed"}
     settled = settle(ruled, 1)
     assert settled.route is Route.REPAIR
     assert "test_subtracts" in settled.reasons[0]
@@ -234,7 +170,7 @@ def test_a_deleted_test_goes_back_though_the_commands_pass(judge: Judge) -> None
 
 def test_a_test_file_that_git_sees_as_renamed_passes(judge: Judge) -> None:
     ruled = judge({}, {"tests/test_calc.py": None, "tests/test_sums.py": TEST_CALC + "\n# moved\n"})
-    assert said(ruled) == FINE
+    assert said(ruled) == FINE | {"proof": "concerns/proceed"}  # nothing of the story was done
 
 
 def test_a_protected_path_asks_and_no_command_runs(judge: Judge, repository: Repository) -> None:

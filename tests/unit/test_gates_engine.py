@@ -478,6 +478,7 @@ class TestRegistry:
             "integration",
             "tests",
             "lint",
+            "proof",
             "decisions",
             "confidence",
         ]
@@ -542,6 +543,6 @@ def test_all_gates_judge_one_run() -> None:
     outcome = CommandOutcome("tests", 0, timed_out=False, tail="")
     context = context_of(policy=policy, report=Report(confidence=0.9, summary="done"), outcome=outcome)
     ruled = asyncio.run(run_gates(gates_for(policy), context, attempts_left=2))
-    assert [one.judgement.verdict for one in ruled] == [Verdict.PASS] * 8
+    assert {one.gate for one in ruled if one.judgement.verdict is not Verdict.PASS} == {"proof"}  # no test shows it
     settled: Settled = settle(ruled, 2)
     assert (settled.route, settled.findings, settled.digests) == (Route.PROCEED, "", {})

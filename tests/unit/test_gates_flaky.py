@@ -238,7 +238,7 @@ class TestBaseline:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("src/a.py: error: Incompatible types", True), ("a.py: not formatted", True), ("src/x.ts: error TS2307: no", True),
+        ("src/a.py: error: Incompatible types", True), ("a.py: not formatted", True), ("x.ts: error TS2307: no", True),
         ("tests/a.py::test_a[x: y]", False), ("a.test.js > does: this", False), ("suite: name", False),
         ("pkg.TestX", False), ("test_a (a.T.test_a)", False),
     ],
