@@ -142,7 +142,8 @@ def _report(phase: Phase) -> str:
     if phase is Phase.IMPLEMENT:
         text += (
             "- `criteria`: one entry for each acceptance criterion, with evidence that can be checked (a test's name, "
-            "a file and line).\n"
+            "a file and line). A test proves a criterion when it fails without your change and passes with it: new "
+            "and changed tests are run on both sides.\n"
         )
     return text + (
         "- `decisions`: questions that only a person can answer; `tier` is 1 clarification, 2 preference, 3 unclear "

@@ -49,6 +49,7 @@ def compose_body(facts: PullFacts) -> str:
     sections = [
         BEGIN,
         _stacked(facts.stacked_on, facts.base),
+        _unproven(facts.criteria),
         _at_a_glance(facts),
         _section("Goal", quoted(facts.goal)),
         _section("What to look at first", _look_first(facts.files, facts.concerns, link)),
@@ -91,6 +92,15 @@ def _stacked(stacked: Sequence[StackedOn], base: str) -> str:
     )
     first = "that" if len(stacked) == 1 else "those"
     return f"> **Based on {names}**: merge {first} first. The changes here are the ones on top of {code(base)}."
+
+
+def _unproven(criteria: Sequence[CriterionFact]) -> str:
+    """What no test shows, before everything else: a reviewer must look with own eyes."""
+    left = [each for each in criteria if each.unproven]
+    if not left:
+        return ""
+    named = "; ".join(inline(each.criterion, 150) for each in left[:5]) + ("; …" if len(left) > 5 else "")
+    return f"> **Not proven**: no test shows {len(left)} of {len(criteria)} acceptance criteria: {named}"
 
 
 def _at_a_glance(facts: PullFacts) -> str:

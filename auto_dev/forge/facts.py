@@ -16,13 +16,14 @@ class CriterionFact:
 
     ``evidence`` is what the agent names: a claim. ``observed`` is what auto-dev saw itself, such as a test that fails
     on the base and passes on the head, and ``strength`` what the proof gate makes of it: strong | weak | none, or ""
-    where nothing was looked at.
+    where nothing was looked at. ``unproven``: it needed a proof and has none, so that a reviewer looks here first.
     """
 
     criterion: str
     evidence: tuple[str, ...] = ()
     strength: Strength = ""
     observed: tuple[str, ...] = ()
+    unproven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

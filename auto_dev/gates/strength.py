@@ -17,6 +17,7 @@ from auto_dev.model import Route, Verdict
 from auto_dev.report import CriterionClaim
 from auto_dev.text import clean, line
 
+CRITERION: Final = 500  # characters of a criterion by which its row is found again
 _SHOWN: Final = 5
 _ROWS: Final = 50
 _READ: Final = 30  # pieces of evidence of one criterion
@@ -167,7 +168,7 @@ def _row(number: int, row: Row, case: Case) -> dict[str, Any]:
     return entry(
         f"criterion {number}: {row.strength}",
         excerpt=clean("\n".join(filter(None, lines)), 1_500),
-        criterion=clean(row.criterion, 500),
+        criterion=clean(row.criterion, CRITERION),
         strength=row.strength.value,
         proof=[line(name, 300) for name in row.proof],
         named=[line(text, 300) for text in row.named[:_SHOWN]],
@@ -189,7 +190,8 @@ def _tests(case: Case) -> list[dict[str, Any]]:
         else:
             title = "not known to fail without the change" + (f": {each.why}" if each.why else "")
         at = each.test.case.line if each.test.case else None
-        said.append(entry(f"{title}: {each.test.name}", file=each.test.file, at=at))
+        more: Mapping[str, Any] = {"proves": True} if each.proves else {}
+        said.append(entry(f"{title}: {each.test.name}", file=each.test.file, at=at, **more))
     return said
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from auto_dev.forge.answer import compose_answer
 from auto_dev.forge.base import DraftSpec, ForgeUnavailableError, Pull
 from auto_dev.forge.body import (
-    CriterionFact,
     DecisionFact,
     GateFact,
     PullFacts,
@@ -25,12 +24,11 @@ from auto_dev.nodes.commands import outcome_from
 from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.footing import pulls_of
 from auto_dev.nodes.leaving import Cleared, Leaving, redacted_text
-from auto_dev.nodes.pull_parts import concerns_of, conflicts_of, flaky_of, phases_of, web_of
+from auto_dev.nodes.pull_parts import concerns_of, conflicts_of, criteria_of, flaky_of, phases_of, web_of
 from auto_dev.nodes.settling import unavailable, unsettled
 from auto_dev.nodes.state import PROCEED, StoryState, start_of
 from auto_dev.nodes.turn import report_of
 from auto_dev.nodes.verdicts import rule
-from auto_dev.report import Report
 from auto_dev.store import decisions, follow_ups, runs
 from auto_dev.store.events import QUERIES, emit
 from auto_dev.store.follow_ups import FOLLOW_UPS
@@ -207,7 +205,7 @@ async def pull_facts(state: StoryState, context: RunContext, opened_by: str) -> 
         head_sha=state["head_sha"],
         summary=report.summary if report else "",
         confidence=report.confidence if report else None,
-        criteria=_criteria(context, report),
+        criteria=criteria_of(context.story.acceptance_criteria, verdicts, report),
         gates=tuple(_gate(verdict) for verdict in verdicts),
         files=tuple(
             FileFact(c.path, c.status, c.additions, c.deletions, c.binary, c.mode, concerns.get(c.path, ""))
@@ -238,14 +236,6 @@ async def pull_facts(state: StoryState, context: RunContext, opened_by: str) -> 
         model=context.policy.agent.model or "",
         replay=tuple(gate.run for gate in context.policy.gates.command),
         remote=context.policy.project.remote if services.repository.push else str(services.mirror.path),
-    )
-
-
-def _criteria(context: RunContext, report: Report | None) -> tuple[CriterionFact, ...]:
-    claims = {" ".join(c.criterion.split()).lower(): tuple(c.evidence) for c in report.criteria} if report else {}
-    return tuple(
-        CriterionFact(criterion, claims.get(" ".join(criterion.split()).lower(), ()))
-        for criterion in context.story.acceptance_criteria
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from auto_dev.config import ForgeConfig
-from auto_dev.forge.facts import ConcernFact, ConflictFact, PhaseFact
+from auto_dev.forge.facts import ConcernFact, ConflictFact, CriterionFact, PhaseFact
+from auto_dev.gates.strength import CRITERION
 from auto_dev.model import Verdict
+from auto_dev.report import Report
+from auto_dev.text import clean
 
 INTEGRATION: Final = "integration"
+PROOF: Final = "proof"
 
 
 def concerns_of(verdicts: Iterable[Mapping[str, Any]]) -> tuple[ConcernFact, ...]:
@@ -20,8 +24,34 @@ def concerns_of(verdicts: Iterable[Mapping[str, Any]]) -> tuple[ConcernFact, ...
         for verdict in verdicts
         if verdict["verdict"] != Verdict.PASS and verdict["gate"] != INTEGRATION
         for entry in verdict["evidence"]
-        if entry.get("title")
+        if entry.get("title") and "strength" not in entry and not entry.get("proves")
     )
+
+
+def criteria_of(
+    criteria: Sequence[str], verdicts: Iterable[Mapping[str, Any]], report: Report | None
+) -> tuple[CriterionFact, ...]:
+    """Each criterion as the proof gate judged it; with the agent's claims alone where it did not look."""
+    rows = [entry for verdict in verdicts if verdict["gate"] == PROOF for entry in verdict["evidence"]]
+    judged = {_plain(str(row["criterion"])): row for row in rows if row.get("criterion") and "strength" in row}
+    claims = {_plain(claim.criterion): tuple(claim.evidence) for claim in report.criteria} if report else {}
+    found = []
+    for criterion in criteria:
+        row = judged.get(_plain(clean(criterion, CRITERION)))
+        if row is None:
+            found.append(CriterionFact(criterion, claims.get(_plain(criterion), ())))
+            continue
+        strong = row["strength"] == "strong"
+        found.append(
+            CriterionFact(
+                criterion,
+                tuple(str(text) for text in row.get("named") or ()),
+                row["strength"],
+                tuple(str(name) for name in row.get("proof") or ()) if strong else (),
+                bool(row.get("unproven")),
+            )
+        )
+    return tuple(found)
 
 
 def conflicts_of(verdicts: Iterable[Mapping[str, Any]], numbers: Mapping[str, int | None]) -> tuple[ConflictFact, ...]:
@@ -57,6 +87,10 @@ def web_of(config: ForgeConfig) -> str:
 def flaky_of(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """What failed in one run of a command and not in another."""
     return tuple(dict.fromkeys(str(name) for row in rows for name in row["tests"]))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
 
 
 def _line(entry: Mapping[str, Any]) -> int | None:

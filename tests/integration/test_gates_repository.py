@@ -17,7 +17,7 @@ from auto_dev.config import CommandGate, Config, GatesConfig
 from auto_dev.gates.base import Clash, GateContext
 from auto_dev.gates.baseline import judge_baseline
 from auto_dev.gates.credentials.scanner import Credentials
-from auto_dev.gates.engine import Ruled, run_gates, settle
+from auto_dev.gates.engine import Ruled, run_gates
 from auto_dev.gates.leaks import find_leaks
 from auto_dev.gates.question import question_for
 from auto_dev.gates.registry import gates_for
@@ -117,7 +117,8 @@ def said(ruled: list[Ruled]) -> dict[str, str]:
 
 
 FINE = dict.fromkeys(
-    ("secrets", "empty", "scope", "tampering", "integration", "tests", "proof", "decisions", "confidence"), "pass/proceed"
+    ("secrets", "empty", "scope", "tampering", "integration", "tests", "proof", "decisions", "confidence"),
+    "pass/proceed",
 )
 GOOD_TEST = TEST_CALC.replace("import add", "import add, sub") + (
     "\n\nclass TestSub(unittest.TestCase):\n    def test_subtracts(self):\n        self.assertEqual(sub(3, 1), 2)\n"
