@@ -25,12 +25,12 @@ from auto_dev.text import line
 
 TITLE_LIMIT: Final = 250  # GitHub takes 256
 _STRENGTHS: Final = {
-    "strong": "✅ strong",
-    "weak": "⚠️ weak",
-    "none": "❌ none",
+    "strong": "✓ strong",
+    "weak": "⚠ weak",
+    "none": "✗ none",
     "": "not looked at",
 }
-_VERDICTS: Final = {"pass": "✅ pass", "concerns": "⚠️ concerns", "waived": "✋ waived", "fail": "❌ fail"}
+_VERDICTS: Final = {"concerns": "⚠ concerns", "waived": "⚠ waived", "fail": "✗ fail"}
 Link = Callable[[str, "int | None"], str]
 
 
@@ -183,20 +183,34 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def _gates(gates: Sequence[GateFact]) -> str:
-    if not gates:
-        return ""
-    order = {"fail": 0, "waived": 1, "concerns": 2, "pass": 3}
-    ranked = sorted(gates[:60], key=lambda gate: order.get(gate.verdict, 0))
-    rows = []
-    for gate in ranked:
-        reason = inline(gate.reason, 400)
-        if gate.waived_by:
-            why = f": {inline(gate.waived_reason, 300)}" if gate.waived_reason else ""
-            reason = f"{reason} (waived by {inline(gate.waived_by, 80)}{why})"
-        verdict = _VERDICTS.get(gate.verdict) or inline(gate.verdict, 20)
-        advisory = " (advisory)" if gate.advisory else ""
-        rows.append((inline(gate.gate, 80), f"{verdict}{advisory}", reason, duration(gate.duration_ms / 1000)))
-    return table(["Gate", "Verdict", "Reason", "Took"], rows) + _more(len(gates), 60)
+    """What did not simply pass in full; what did, behind its number."""
+    order = {"fail": 0, "waived": 1, "concerns": 2}
+    told = sorted((gate for gate in gates if gate.verdict != "pass"), key=lambda gate: order.get(gate.verdict, 0))
+    passed = [gate for gate in gates if gate.verdict == "pass"]
+    rows = [(inline(gate.gate, 80), _verdict(gate), _reason(gate)) for gate in told[:60]]
+    fine = [
+        (inline(gate.gate, 80), inline(gate.reason, 400), duration(gate.duration_ms / 1000)) for gate in passed[:60]
+    ]
+    parts = [
+        table(["Gate", "Verdict", "Reason"], rows) + _more(len(told), 60) if rows else "",
+        folded(
+            f"✓ {_count(len(passed), 'gate')} passed",
+            table(["Gate", "Reason", "Took"], fine) + _more(len(passed), 60) if fine else "",
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _verdict(gate: GateFact) -> str:
+    return (_VERDICTS.get(gate.verdict) or inline(gate.verdict, 20)) + (" (advisory)" if gate.advisory else "")
+
+
+def _reason(gate: GateFact) -> str:
+    reason = inline(gate.reason, 400)
+    if not gate.waived_by:
+        return reason
+    why = f": {inline(gate.waived_reason, 300)}" if gate.waived_reason else ""
+    return f"{reason} (waived by {inline(gate.waived_by, 80)}{why})"
 
 
 def _decisions(decisions: Sequence[DecisionFact]) -> str:

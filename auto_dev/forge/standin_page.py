@@ -8,16 +8,30 @@ from html import escape
 from typing import Any
 
 _STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 0 auto; padding: 1rem; }
-table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto; }
-th, td { border: 1px solid #8886; padding: .3rem .6rem; text-align: left; vertical-align: top; }
-code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
-pre { padding: .75rem; border: 1px solid #8886; overflow-x: auto; }
-blockquote { border-left: .25rem solid #8888; margin-left: 0; padding-left: 1rem; }
-.note, .state { border: 1px solid #8886; border-radius: 1rem; padding: .1rem .7rem; font-size: .85em; }
+:root { color-scheme: light dark; --line: #d1d9e0; --soft: #f6f8fa; --quiet: #59636e; --link: #0969da; }
+@media (prefers-color-scheme: dark) {
+  :root { --line: #3d444d; --soft: #151b23; --quiet: #9198a1; --link: #4493f8; }
+}
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; max-width: 58rem; margin: 0 auto; padding: 1rem;
+  overflow-wrap: break-word; }
+a { color: var(--link); text-decoration: none; }
+h1 { font-size: 1.6rem; font-weight: 500; line-height: 1.25; }
+h3 { font-size: 1.15rem; margin: 1.5rem 0 .75rem; }
+hr { border: 0; border-top: 1px solid var(--line); }
+table { border-collapse: collapse; display: block; width: max-content; max-width: 100%; overflow-x: auto; }
+th, td { border: 1px solid var(--line); padding: .4rem .8rem; text-align: left; vertical-align: top; }
+tr:nth-child(2n) td { background: var(--soft); }
+code { font: .85em ui-monospace, monospace; background: var(--soft); padding: .15em .35em; border-radius: .35em; }
+pre { background: var(--soft); padding: 1rem; border-radius: .4rem; overflow-x: auto; }
+pre code { padding: 0; background: none; }
+blockquote { border-left: .25rem solid var(--line); color: var(--quiet); margin: 0; padding: 0 1rem; }
+details { margin: .75rem 0; }
+summary { cursor: pointer; font-weight: 600; }
+.note, .state { border: 1px solid var(--line); border-radius: 1rem; padding: .1rem .7rem; font-size: .85em; }
 """
-_COMMENT = re.compile(r"^<!--.*?-->$", re.MULTILINE)
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_FOLD = re.compile(r"(</?(?:details|summary)>)")
 
 
 def _page(title: str, body: str) -> str:
@@ -35,10 +49,19 @@ def state_word(stored: Mapping[str, Any]) -> str:
 
 
 def render(markdown: str) -> str:
-    """``markdown`` as HTML, with tables; HTML in it stays text, comments are left out as a forge does."""
+    """``markdown`` as HTML, with tables and folds; other HTML in it stays text, comments are left out."""
     from markdown_it import MarkdownIt  # only who opens a page pays for it
 
-    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(_COMMENT.sub("", markdown)))
+    reader = MarkdownIt("commonmark", {"html": True}).enable("table")
+    for kind in ("html_block", "html_inline"):
+        reader.add_render_rule(kind, _html)
+    return str(reader.render(markdown))
+
+
+def _html(_renderer: Any, tokens: Sequence[Any], index: int, _options: Any, _env: Any) -> str:
+    """What stands as HTML in the Markdown: only a fold's tags are passed on, and those have no attribute."""
+    parts = _FOLD.split(_COMMENT.sub("", tokens[index].content))
+    return "".join(part if _FOLD.fullmatch(part) else escape(part) for part in parts)
 
 
 def pull_page(name: str, repository: str, stored: Mapping[str, Any]) -> str:

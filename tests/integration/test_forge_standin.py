@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -199,8 +200,24 @@ def test_the_page_of_a_pull_request_can_be_read_and_runs_nothing(standin: StandI
     assert httpx.get(f"{standin.url}/../etc/passwd").status_code == 404
 
 
-def test_only_our_own_comment_leaves_the_page() -> None:
+def test_comments_leave_the_page_and_folds_stay() -> None:
     assert "&lt;!-- kept --&gt;" in render("`<!-- kept -->`")
+    page = render("<details>\n<summary>More</summary>\n\n**words**\n\n</details>\n\n<!-- gone -->\n<!-- open")
+    assert "<details>\n<summary>More</summary>" in page
+    assert "<strong>words</strong>" in page
+    assert page.rstrip().endswith("</details>")
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "<details onclick=x()>", "<summary style=x>", "<details><script>x()</script></details>", "a <img src=x> b",
+        "<!-- --><script>x()</script>", "<DETAILS open>", "<details\n>", "<iframe src=//x></iframe>",
+    ],
+)  # fmt: skip
+def test_no_other_tag_and_no_attribute_reaches_the_page(evil: str) -> None:
+    page = render(evil)
+    assert not re.search(r"<(?!/?(?:p|details|summary)>)", page.replace("</p>", ""))
 
 
 def test_another_host_name_is_refused(standin: StandIn) -> None:

@@ -64,7 +64,7 @@ async def test_the_text_tells_what_happened(published: Make) -> None:
     for part in (
         "> A file.",
         "| there it is |",
-        "✅ pass",
+        "gates passed</summary>",
         "`src/A-1.txt` (+1 −0)",
         "<summary>Cost and time</summary>",
         "| implement |",

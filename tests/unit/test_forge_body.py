@@ -96,11 +96,12 @@ def test_the_text_holds_what_a_reviewer_needs() -> None:
         "> Every item can have a due date.",
         f"1. [`db/migrations/7.sql`](https://github.com/owner/name/blob/{'c' * 40}/db/migrations/7.sql) (+5 −0): no",
         f"- [`todo/model.py:7`](https://github.com/owner/name/blob/{'c' * 40}/todo/model.py#L7): no test of the empty",
-        "| items have a due date | ✅ strong | `tests/test_due.py::test_set`; *claimed:* wrote a test |",
-        "| sorted by it | ⚠️ weak | *claimed:* by hand |",
-        "| documented | ❌ none | **nothing named** |",
-        "| tests | ✅ pass | 42 passed | 12 s |",
-        "| scope | ✋ waived | 51 files (waived by kim: a rename) |",
+        "| items have a due date | ✓ strong | `tests/test_due.py::test_set`; *claimed:* wrote a test |",
+        "| sorted by it | ⚠ weak | *claimed:* by hand |",
+        "| documented | ✗ none | **nothing named** |",
+        "<summary>✓ 1 gate passed</summary>",
+        "| tests | 42 passed | 12 s |",
+        "| scope | ⚠ waived | 51 files (waived by kim: a rename) |",
         "| Keep the old field? | yes | kim (slack) |",
         "- #14 (`A-7`) in `todo/model.py`. merge A-7 first",
         "- `tests/test_old.py::test_broken`",
@@ -113,7 +114,7 @@ def test_the_text_holds_what_a_reviewer_needs() -> None:
         "uv sync\npytest -q",
     ):
         assert part in body
-    assert body.index("scope | ✋") < body.index("tests | ✅"), "what is to be looked at comes first"
+    assert body.index("| scope |") < body.index("| tests |"), "what is to be looked at comes first"
     assert body.startswith(BEGIN)
     assert body.endswith("<!-- auto-dev story=A-1 run=r1 -->\n")
 
