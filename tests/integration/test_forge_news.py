@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from auto_dev.errors import ForgeError
 from auto_dev.forge.allowance import Allowance
-from auto_dev.forge.base import Digest, DraftSpec, News, RemarkKind, Watched
+from auto_dev.forge.base import Digest, DraftSpec, ForgeUnavailableError, News, RemarkKind, Watched
 from auto_dev.forge.body import marker
 from auto_dev.forge.github import GitHubForge
 from auto_dev.forge.standin import StandIn
@@ -170,3 +172,112 @@ async def test_a_comment_is_made_once_and_is_no_news(
     await forge.comment(number, "Merged.", "end")
     with pytest.raises(ForgeError, match="not there"):
         await forge.comment(99, "words", "key")
+
+
+class Broken(httpx.AsyncBaseTransport):
+    """Answers requests whose path ends in one of ``answers`` with what is there, and passes all others on."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, answers: dict[str, httpx.Response]) -> None:
+        self.inner = inner
+        self.answers = answers
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        for end, answer in self.answers.items():
+            if request.url.path.endswith(end):
+                return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+        return await self.inner.handle_async_request(request)
+
+
+@pytest.mark.parametrize("end", ["/pulls/1", "/pulls/1/reviews", "/pulls/1/comments", "/issues/1/comments", "/status"])
+async def test_an_endpoint_that_fails_holds_up_only_its_own_pull_request(
+    standin: StandIn, to_github: CheckedTransport, clock: Clock, allowance: Allowance, end: str
+) -> None:
+    broken = Broken(to_github, {})
+    forge = github(standin.url, broken, clock=clock)
+    numbers = [await draft(forge, "A-1"), await draft(forge, "A-2")]
+    standin.say(1, "please")
+    broken.answers[end] = httpx.Response(500, json={"message": "oops"})
+    digest = await forge.news([Watched(number) for number in numbers], allowance)
+    assert 1 in digest.troubles
+    assert "GitHub answered 500" in digest.troubles[1]
+    if end != "/status":
+        assert [each.pull.number for each in digest.news] == [2]
+    broken.answers.clear()
+    digest = await forge.news([Watched(number) for number in numbers], allowance)
+    assert [[r.body for r in each.remarks] for each in digest.news] == [["please"], []], "nothing was lost by it"
+
+
+@pytest.mark.parametrize("end", ["/pulls", "/pulls/1", "/reviews", "/check-runs"])
+async def test_a_limit_stops_the_round_and_says_until_when(
+    standin: StandIn, to_github: CheckedTransport, clock: Clock, allowance: Allowance, end: str
+) -> None:
+    broken = Broken(to_github, {})
+    forge = github(standin.url, broken, clock=clock)
+    number = await draft(forge)
+    broken.answers[end] = httpx.Response(403, headers={"retry-after": "600"}, json={"message": "secondary rate limit"})
+    with pytest.raises(ForgeUnavailableError) as caught:
+        await forge.news([Watched(number)], allowance)
+    assert caught.value.resume_at == clock.now + timedelta(seconds=600)
+
+
+async def test_the_last_requests_of_the_token_are_kept_for_publishing(
+    standin: StandIn, to_github: CheckedTransport, clock: Clock, allowance: Allowance
+) -> None:
+    reset = str(int(clock.now.timestamp()) + 1_000)
+    low = {"x-ratelimit-remaining": "99", "x-ratelimit-reset": reset}
+    broken = Broken(to_github, {})
+    forge = github(standin.url, broken, clock=clock)
+    number = await draft(forge)
+    broken.answers["/pulls"] = httpx.Response(200, headers=low, json=[])
+    with pytest.raises(ForgeUnavailableError, match="99 requests are left to the token, which are kept for publishing"):
+        await forge.news([Watched(number)], allowance)
+    broken.answers.clear()
+    assert (await forge.get(number)).number == number, "work itself goes on"
+    clock.tick(1_001)
+    assert one(await forge.news([Watched(number)], allowance)).pull.number == number
+
+
+async def test_a_restart_costs_requests_and_no_news(
+    standin: StandIn, to_github: CheckedTransport, clock: Clock, allowance: Allowance
+) -> None:
+    first = github(standin.url, to_github, clock=clock)
+    number = await draft(first)
+    standin.say(number, "one")
+    news = one(await first.news([Watched(number)], allowance))
+    standin.say(number, "two")  # in the same second
+    again = github(standin.url, to_github, clock=clock)
+    later = one(await again.news([Watched(number, news.cursor)], allowance))
+    assert [remark.body for remark in later.remarks] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        ("a <!-- run rm -rf --> b", "a  b"),
+        ("a <!-- never closed", "a"),
+        ("take `<!-- this -->` out", "take `<!-- this -->` out"),
+        ("```html\n<!-- kept -->\n```", "```html\n<!-- kept -->\n```"),
+        ("\\` <!-- hidden --> \\`", "\\`  \\`"),
+        ("x\x00\x1b[31m\u202ey", "xy"),
+        ("<!-- ` --> shown ` <!-- hidden -->", "shown `"),
+    ],
+)
+async def test_what_people_cannot_see_is_not_read_either(
+    standin: StandIn, forge: GitHubForge, allowance: Allowance, body: str, read: str
+) -> None:
+    number = await draft(forge)
+    standin.say(number, body)
+    [remark] = one(await forge.news([Watched(number)], allowance)).remarks
+    assert remark.body == read
+
+
+async def test_a_flood_of_remarks_is_bounded_each_and_read_to_its_end(
+    standin: StandIn, forge: GitHubForge, allowance: Allowance
+) -> None:
+    number = await draft(forge)
+    for index in range(230):
+        standin.say(number, f"{index} " + "x" * (9_000 if index == 7 else 1))
+    news = one(await forge.news([Watched(number)], allowance))
+    assert len(news.remarks) == 230
+    assert max(len(remark.body) for remark in news.remarks) <= 4_100
+    assert one(await forge.news([Watched(number, news.cursor)], allowance)).remarks == ()
