@@ -111,3 +111,8 @@ def test_one_run_answers_and_one_comment_says_so_wherever_the_daemon_is_killed(m
         world.assert_nothing_stranded()
         (pull,) = world.json("prs")["pull_requests"]
         assert (pull["follow_ups"], pull["next"], pull["state"]) == (1, "", "draft")
+        forge.act(1, "closed", by="ann")
+        code, out = world.run(*ONCE)
+        assert code == 0, out
+        _, out = world.run("stories", "explain", "A-1", "plans")
+        assert "A-1 is skipped: its pull request was closed by ann." in out

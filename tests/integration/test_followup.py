@@ -149,6 +149,29 @@ async def test_a_run_moves_when_what_it_is_built_on_is_merged_while_it_works(sit
     assert await made.counts("runs WHERE kind = 'follow_up'") == 0
 
 
+async def test_a_move_that_git_finds_clean_but_that_breaks_a_command_is_repaired(site: Any, wait: Any) -> None:
+    """The base passes, and so does the story alone; together they do not, though nobody touched the same lines."""
+    together = "test ! -e needed.txt || test ! -e src/B-1.txt || test -e src/fixed-B-1.txt"
+    gate = f'[[gates.command]]\nname = "t"\nrun = "{together}"\n'
+    made = site({"A-1": [], "B-1": ["A-1"]}, config=gate)
+    agent = made.agent.read_text()
+    fixes = 'if "What was found" in brief:\n    pathlib.Path(f"src/fixed-{story}.txt").write_text("fixed\\n")\n'
+    made.agent.write_text(agent.replace("claims = [", f"{fixes}claims = [", 1))
+    async with made.project.serving(once=False):
+        await wait(lambda: are(made, A_1="in_review", B_1="in_review"))
+        made.commit("auto-dev/A-1", {"needed.txt": "from now on\n"})
+        made.merge("A-1", "squash")
+        await wait(lambda: settled(made, "B-1", 1))
+        (run,) = await made.follow_ups("B-1")
+        found = await made.project.fetch(
+            "SELECT round, verdict FROM verdicts WHERE run_id = %s AND gate = 't' ORDER BY round", run["id"]
+        )
+        assert found == [{"round": 0, "verdict": "fail"}, {"round": 1, "verdict": "pass"}]
+        assert made.changed("main", "auto-dev/B-1") == ["src/B-1.txt", "src/fixed-B-1.txt"]
+        assert made.pull("B-1")["base"] == "main"
+    assert made.project.calls() == {"A-1": 1, "B-1": 2}
+
+
 # ── checks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
