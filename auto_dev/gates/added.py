@@ -12,8 +12,9 @@ from typing import Final
 from auto_dev.gates.base import Change, GateContext
 from auto_dev.gates.pairing import Place, pair_up
 from auto_dev.gates.protected import protecting
+from auto_dev.gates.sides import looks_like_tests
+from auto_dev.gates.syntax.read import read_suite
 from auto_dev.gates.syntax.suite import Case, is_test_path, language_of
-from auto_dev.gates.tampering import looks_like_tests, read_suite
 from auto_dev.gates.testfiles import belongs_to_tests
 
 _MOST: Final = 500  # tests that are looked at one by one

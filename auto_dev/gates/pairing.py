@@ -51,6 +51,7 @@ def pair_up(before: Sequence[Place], after: Sequence[Place]) -> list[Pair]:
     _renamed(before, after, found, taken)
     merged = _merged(before, after, found)
     parts = _split(before, after, found, taken)
+    _scattered(before, after, found, merged, taken, parts)
     return [
         Pair(place, found.get(index) or merged.get(index), index in merged, parts.get(index, ()))
         for index, place in enumerate(before)
@@ -120,6 +121,33 @@ def _split(
         parts[index] = tuple(fitting)
         fresh = [candidate for candidate in fresh if candidate not in fitting]
     return parts
+
+
+def _scattered(
+    before: Sequence[Place], after: Sequence[Place], found: dict[int, Place], merged: dict[int, Place], taken: set[int],
+    parts: dict[int, tuple[Place, ...]],
+) -> None:  # fmt: skip
+    """A test that became several new ones, none of which keeps its name."""
+    used = {id(part) for group in parts.values() for part in group}
+    for index, place in enumerate(before):
+        if index in found or index in merged:
+            continue
+        fresh = [
+            c for c in after
+            if c.home == place.home and id(c) not in taken and id(c) not in used and not c.case.skips
+            and within(c.case.bones, place.case.bones) >= ABSORBED
+        ][:_COMPARED]  # fmt: skip
+        whole: set[str] = {bone for c in fresh for bone in c.case.bones}
+        told = sum(1 for bone in place.case.bones if bone in whole)
+        if (
+            len(fresh) < 2
+            or sum(c.case.high for c in fresh) < place.case.low
+            or told < ABSORBED * len(place.case.bones)
+        ):
+            continue
+        found[index], parts[index] = fresh[0], tuple(fresh[1:])
+        taken.add(id(fresh[0]))
+        used.update(id(c) for c in fresh)
 
 
 def _first(after: Sequence[Place], place: Place) -> Iterable[Place]:

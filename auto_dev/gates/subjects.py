@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from auto_dev.gates.syntax.names import names
 from auto_dev.gates.syntax.suite import Case, is_test_name, language_of
 from auto_dev.stories.model import Story
 
@@ -24,26 +26,38 @@ _DEFINED: Final = re.compile(
 _IMPORTED: Final = re.compile(r"^[ \t]*(?:from|import)\s+([\w.]+)|['\"]([^'\"\n]{1,200})['\"]", re.MULTILINE)
 _AFFIX: Final = re.compile(r"^test[_-]|[._-](?:test|tests|spec|cy|e2e)$|(?:Test|Tests|Spec)$")
 _LIMIT: Final = 1_000_000
+_WORD: Final = re.compile(r"[A-Za-z_$][\w$]{2,}")
+_QUOTED: Final = re.compile(r"`([^`\n]{1,100})`")
+_CAMEL: Final = re.compile(r"[a-z][A-Z]")
+_DULL: Final = names("""
+    remove removed delete deprecated replace rename unused tests support feature function class method module
+    value values option options legacy error errors default string number object return import export update
+    create result cleanup parameter argument
+    """)
 
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
     """What left the source: ``names`` that are defined nowhere any more, ``modules`` whose file is gone.
 
-    Both are empty unless the story speaks of a removal. Only then does a test that goes with its subject need no
+    ``spoken``: words of the story that the source says less often than before, such as an option that goes. All are
+    empty unless the story speaks of a removal. Only then does a test that goes with its subject need no
     repair; an agent that deletes a feature to be rid of its test has no such story.
     """
 
     names: frozenset[str] = frozenset()
     modules: frozenset[str] = frozenset()
+    spoken: frozenset[str] = frozenset()
 
     def gone_by_order(self, case: Case) -> bool:
         """Whether the story asked for the removal of something that the test uses."""
-        return not self.names.isdisjoint(case.words)
+        if not self.names.isdisjoint(case.words):
+            return True
+        return any(word in case.words or f"'{word}'" in case.words or word in case.name for word in self.spoken)
 
     def file_gone_by_order(self, path: str, source: bytes) -> bool:
         """Whether the story asked for the removal of the module that the test file at ``path`` tests."""
-        if not self.names and not self.modules:
+        if not self.names and not self.modules and not self.spoken:
             return False
         stem = posixpath.basename(path).rsplit(".", 1)[0]
         if _AFFIX.sub("", stem) in self.modules:
@@ -53,7 +67,7 @@ class Subjects:
             last = re.split(r"[./]", (match[1] or match[2]).rstrip("/"))
             if not self.modules.isdisjoint(last[-2:]):
                 return True
-        return not self.names.isdisjoint(re.findall(r"[A-Za-z_$][\w$]{2,}", text))
+        return not (self.names | self.spoken).isdisjoint(_WORD.findall(text))
 
 
 def read_subjects(story: Story, files: Iterable[tuple[str, bytes | None, bytes | None]]) -> Subjects:
@@ -64,6 +78,8 @@ def read_subjects(story: Story, files: Iterable[tuple[str, bytes | None, bytes |
     before: set[str] = set()
     after: set[str] = set()
     modules: set[str] = set()
+    counts: Counter[str] = Counter()
+    said = _named(story, words)
     for path, old, new in files:
         if not language_of(path):
             continue
@@ -71,9 +87,22 @@ def read_subjects(story: Story, files: Iterable[tuple[str, bytes | None, bytes |
         if is_test_name(path):
             continue
         before |= _defined(old)
+        for source, sign in ((old, 1), (new, -1)) if said else ():
+            text = (source or b"")[:_LIMIT].decode("utf-8", "replace")
+            counts.update(
+                {word: sign * number for word, number in Counter(_WORD.findall(text)).items() if word in said}
+            )
         if old is not None and new is None:
             modules.add(posixpath.basename(path).rsplit(".", 1)[0])
-    return Subjects(frozenset(before - after), frozenset(modules))
+    spoken = frozenset(word for word, number in counts.items() if number > 0)
+    return Subjects(frozenset(before - after), frozenset(modules), spoken)
+
+
+def _named(story: Story, words: str) -> set[str]:
+    """What the story calls by name: in backticks, written like code, or in its title."""
+    said = {word for quoted in _QUOTED.findall(words) for word in _WORD.findall(quoted)}
+    said |= {word for word in _WORD.findall(words) if "_" in word.strip("_") or _CAMEL.search(word)}
+    return said | {word for word in _WORD.findall(story.title) if len(word) > 4 and word.lower() not in _DULL}
 
 
 def _defined(source: bytes | None) -> set[str]:

@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 
 from auto_dev.config import CommandGate, Config, GatesConfig
 from auto_dev.gates.base import Change, CommandOutcome, GateContext, Judgement
-from auto_dev.gates.syntax.compiled import read_go, read_rust
-from auto_dev.gates.syntax.javascript import read_javascript
-from auto_dev.gates.syntax.python import read_python
-from auto_dev.gates.tampering import TamperingGate, read_suite
+from auto_dev.gates.syntax.read import read_suite
+from auto_dev.gates.tampering import TamperingGate
 from auto_dev.model import Route, Verdict
 from auto_dev.stories.model import Story
 
@@ -89,6 +87,13 @@ class Step:
     says: str = ""
 
 
+def kept(judgement: Judgement, step: Step) -> None:
+    """Nothing stops, and nothing is said but what the step says."""
+    assert judgement.route is Route.PROCEED, judgement
+    assert (judgement.verdict is Verdict.CONCERNS) == bool(step.says), judgement
+    assert step.says in judgement.reason
+
+
 PY = """
     import pytest
     from app import add, total
@@ -105,7 +110,12 @@ PY = """
 
 PYTHON_CAUGHT = [
     Step("removed", PY, PY.split("    def test_total")[0], "test removed"),
-    Step("commented out", PY, PY.replace("    def test_total():", "    def helper_total():"), "test removed"),
+    Step(
+        "renamed so that pytest takes it no more",
+        PY,
+        PY.replace("    def test_total():", "    def helper_total():"),
+        "no test runner takes it",
+    ),
     Step(
         "skip mark", PY, PY.replace("    def test_total", "    @pytest.mark.skip\n    def test_total"), "test skipped"
     ),
@@ -154,10 +164,10 @@ PYTHON_CAUGHT = [
     ),
     Step("assertion removed", PY, PY.replace("        assert add(0, 0) == 0\n", ""), "assertions removed"),
     Step("assert True", PY, PY.replace("assert result == 6", "assert True"), "assertions removed"),
-    Step("assert on a tuple", PY, PY.replace("assert result == 6", "assert (result == 6, 'no')"), "assertions removed"),
-    Step("assert or True", PY, PY.replace("assert result == 6", "assert result == 6 or True"), "assertions removed"),
+    Step("assert on a tuple", PY, PY.replace("assert result == 6", "assert (result == 6, 'no')"), "assertion weakened"),
+    Step("assert or True", PY, PY.replace("assert result == 6", "assert result == 6 or True"), "assertion weakened"),
     Step(
-        "assert equal to itself", PY, PY.replace("assert result == 6", "assert result == result"), "assertions removed"
+        "assert equal to itself", PY, PY.replace("assert result == 6", "assert result == result"), "assertion weakened"
     ),
     Step(
         "early return",
@@ -178,7 +188,7 @@ PYTHON_CAUGHT = [
             "        assert result == 6",
             "        try:\n            assert result == 6\n        except AssertionError:\n            pass",
         ),
-        "assertions removed",
+        "assertion weakened",
     ),
     Step("shadowed by a second definition", PY, PY + "\n    def test_total():\n        pass\n", "test emptied"),
     Step("taken away after its definition", PY, PY + "\n    test_total = None\n", "test removed"),
@@ -213,7 +223,7 @@ PYTHON_CAUGHT = [
         "rows dropped",
         "@pytest.mark.parametrize('x', [1, 2, 3])\ndef test_a(x):\n    assert f(x) > 0\n",
         "@pytest.mark.parametrize('x', [1])\ndef test_a(x):\n    assert f(x) > 0\n",
-        "assertions removed",
+        "rows removed",
     ),
     Step(
         "row skipped",
@@ -233,7 +243,7 @@ PYTHON_CAUGHT = [
 PYTHON_KEPT = [
     Step("only added", PY, PY + "\n    def test_more():\n        assert add(2, 2) == 4\n"),
     Step("assertion added", PY, PY.replace("assert result == 6", "assert result == 6\n        assert result > 0")),
-    Step("another expectation", PY, PY.replace("== 6", "== 7")),
+    Step("another expectation", PY, PY.replace("== 6", "== 7"), "a test expects something else"),
     Step("renamed", PY, PY.replace("test_total", "test_total_of_a_list")),
     Step("reordered", PY, "\n".join(reversed(textwrap.dedent(PY).split("\n\n")))),
     Step(
@@ -347,7 +357,7 @@ def test_python_tests_that_check_less_go_back_to_the_agent(step: Step) -> None:
 @pytest.mark.parametrize("step", PYTHON_KEPT, ids=lambda s: s.name)
 def test_honest_changes_of_python_tests_pass(step: Step) -> None:
     judgement = judge({"tests/test_a.py": step.before}, {"tests/test_a.py": step.after})
-    assert judgement.verdict is Verdict.PASS, judgement
+    kept(judgement, step)
 
 
 JS = """
@@ -369,13 +379,13 @@ JS_CAUGHT = [
         "commented out",
         JS,
         JS.replace('      it("adds"', '      /* it("adds"').replace("      });\n      it", "      }); */\n      it", 1),
-        "test removed",
+        "test commented out",
     ),
     Step(
         "line comments",
         JS,
         "\n".join("// " + part if 3 <= n <= 6 else part for n, part in enumerate(JS.split("\n"))),
-        "test removed",
+        "test commented out",
     ),
     Step("it.skip", JS, JS.replace('it("adds"', 'it.skip("adds"'), "test skipped"),
     Step("xit", JS, JS.replace('it("adds"', 'xit("adds"'), "test skipped"),
@@ -424,7 +434,7 @@ JS_CAUGHT = [
         "rows dropped",
         "it.each([[1, 2], [3, 4]])('adds', (a, b) => { expect(f(a)).toBe(b); });",
         "it.each([[1, 2]])('adds', (a, b) => { expect(f(a)).toBe(b); });",
-        "assertions removed",
+        "rows removed",
     ),
 ]
 
@@ -485,7 +495,7 @@ def test_javascript_tests_that_check_less_go_back_to_the_agent(step: Step) -> No
 @pytest.mark.parametrize("step", JS_KEPT, ids=lambda s: s.name)
 def test_honest_changes_of_javascript_tests_pass(step: Step) -> None:
     judgement = judge({"src/add.test.ts": step.before}, {"src/add.test.ts": step.after})
-    assert judgement.verdict is Verdict.PASS, judgement
+    kept(judgement, step)
 
 
 GO = """
@@ -519,7 +529,12 @@ GO = textwrap.dedent(GO)
 
 GO_CAUGHT = [
     Step("removed", GO, GO.split("func TestTotal")[0], "test removed"),
-    Step("renamed so that go takes it no more", GO, GO.replace("func TestTotal", "func testTotal"), "test removed"),
+    Step(
+        "renamed so that go takes it no more",
+        GO,
+        GO.replace("func TestTotal", "func testTotal"),
+        "no test runner takes it",
+    ),
     Step("skip", GO, GO.replace("    if Add(1, 2) != 3", '    t.Skip("later")\n    if Add(1, 2) != 3'), "test skipped"),
     Step("emptied", GO, GO.split("func TestTotal")[0] + "func TestTotal(t *testing.T) {}\n", "test emptied"),
     Step(
@@ -528,7 +543,7 @@ GO_CAUGHT = [
         GO.replace("        t.Fatal(`no { func TestNone(t *testing.T) {}`)", ""),
         "assertions removed",
     ),
-    Step("row removed", GO, GO.replace('        {"some", []int{1, 2}, 3},\n', ""), "assertions removed"),
+    Step("row removed", GO, GO.replace('        {"some", []int{1, 2}, 3},\n', ""), "rows removed"),
     Step("build tag", GO, "//go:build never\n\n" + GO, "test skipped"),
 ]
 
@@ -560,7 +575,7 @@ def test_go_tests_that_check_less_go_back_to_the_agent(step: Step) -> None:
 @pytest.mark.parametrize("step", GO_KEPT, ids=lambda s: s.name)
 def test_honest_changes_of_go_tests_pass(step: Step) -> None:
     judgement = judge({"add_test.go": step.before}, {"add_test.go": step.after})
-    assert judgement.verdict is Verdict.PASS, judgement
+    kept(judgement, step)
 
 
 RUST = """
@@ -585,7 +600,7 @@ RUST = """
 
 RUST_CAUGHT = [
     Step("ignored", RUST, RUST.replace("        #[test]\n", "        #[test]\n        #[ignore]\n"), "test skipped"),
-    Step("no test any more", RUST, RUST.replace("        #[tokio::test]\n", ""), "test removed"),
+    Step("no test any more", RUST, RUST.replace("        #[tokio::test]\n", ""), "no test runner takes it"),
     Step("assertion removed", RUST, RUST.replace("            assert_eq!(add(&1, 2), 3);\n", ""), "assertions removed"),
     Step("emptied", RUST, RUST.replace("assert_eq!(add(&1, 1), 2);", ""), "test emptied"),
 ]
@@ -818,11 +833,11 @@ def test_a_huge_test_file_is_not_read_and_says_so(path: str) -> None:
     ],
 )
 def test_hostile_source_is_read_in_a_moment(unit: str) -> None:
-    source = (unit * (500_000 // len(unit))).encode()
-    for path in ("a.test.js", "a_test.go", "tests/a.rs", "test_a.py"):
-        began = time.monotonic()
+    source = (unit * (200_000 // len(unit))).encode()
+    for path in ("a.test.js", "a.test.tsx", "a_test.go", "tests/a.rs", "test_a.py"):
+        began = time.thread_time()  # of the processor: other tests run beside this one
         read_suite(path, source)
-        assert time.monotonic() - began < 10, (path, unit)
+        assert time.thread_time() - began < 4, (path, unit)
 
 
 @settings(max_examples=150, deadline=None)
@@ -860,10 +875,8 @@ def test_hostile_source_is_read_in_a_moment(unit: str) -> None:
     ).map("".join)
 )
 def test_no_source_crashes_a_reader(source: str) -> None:
-    read_javascript(source)
-    read_go(source)
-    read_rust(source)
-    read_python(source.encode("utf-8", "surrogatepass"))
+    for path in ("test_a.py", "a.test.ts", "a.test.tsx", "a.test.js", "a_test.go", "tests/a.rs"):
+        read_suite(path, source.encode("utf-8", "surrogatepass"))
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from auto_dev.gates.failures import parse_failures
+from auto_dev.gates.sides import looks_like_tests
 from auto_dev.gates.subjects import Subjects
-from auto_dev.gates.tampering import looks_like_tests
 
 SECONDS = 3.0  # a linear reading takes some hundredths of one
 

@@ -1,36 +1,79 @@
-"""Python tests by syntax tree: what pytest and unittest would collect, what it asserts, what skips it."""
+"""Python tests: what pytest and unittest would collect, what it asserts, what skips it."""
 
 from __future__ import annotations
 
 import ast
 import re
+import tokenize
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Final
 
-from auto_dev.gates.syntax.suite import Case, Suite
-from auto_dev.gates.syntax.weight import Function, Helpers, Weigher, name_of, never, rows
+from auto_dev.gates.syntax.canon import canonical
+from auto_dev.gates.syntax.claims import truth_of, value_of
+from auto_dev.gates.syntax.code import (
+    Bind,
+    Body,
+    Call,
+    Class,
+    Expr,
+    Function,
+    Group,
+    If,
+    Literal,
+    Member,
+    Name,
+    Stmt,
+    Try,
+    Unit,
+    Using,
+    leaf,
+    parts,
+    statements,
+    walk,
+)
+from auto_dev.gates.syntax.dialect_python import PythonDialect
+from auto_dev.gates.syntax.here import Here
+from auto_dev.gates.syntax.lower_python import lower_python
+from auto_dev.gates.syntax.parse import TooLong
+from auto_dev.gates.syntax.reader import Reader
+from auto_dev.gates.syntax.suite import MANY, Suite
 
-_SKIP_MARKS: Final = frozenset(("skip", "skipif", "xfail", "skipIf", "skipUnless", "expectedFailure", "importorskip"))
-_SKIP_CALLS: Final = frozenset(("skip", "xfail", "skipTest", "importorskip", "SkipTest", "exit"))
-_SKIP_OWNERS: Final = frozenset(("pytest", "self", "cls", "unittest", "case"))
-_SKIP_WORD: Final = re.compile(rb"(?i)skip|xfail|expectedFailure|exit")
+_SKIPS: Final = frozenset(("skip", "skipif", "xfail", "skipIf", "skipUnless", "expectedFailure", "importorskip"))
 _TESTCASE: Final = re.compile(r"test|spec", re.IGNORECASE)
+_MARKED: Final = frozenset(("parametrize", "usefixtures", "filterwarnings", "asyncio", "anyio", "django_db", "given"))
 
 
 def read_python(source: bytes) -> Suite:
     """The tests of a Python file; ``problem`` says why it cannot be parsed. Never raises."""
     try:
+        tokenize.detect_encoding(BytesIO(source).readline)
+        unit = lower_python(source)
+    except (SyntaxError, LookupError) as error:
+        return Suite(problem=f"not Python: {error.args[0] if error.args else error}")
+    except TooLong:
+        return Suite(problem="takes too long to be read")
+    if b"\0" in source:
+        return Suite(problem="not Python: null bytes")
+    return _PythonReader(unit).suite(_broken(unit, source))
+
+
+def _broken(unit: Unit, source: bytes) -> str:
+    """Why Python would not take the source. Two parsers must say so, for each may be older than the source."""
+    if not unit.faults:
+        return ""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-        return _Reader(tree, may_skip=_SKIP_WORD.search(source) is not None).suite()
-    except (SyntaxError, ValueError, LookupError) as error:
-        return Suite(problem=f"not Python: {error.args[0] if error.args else error}")
+            ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        return f"not Python: {error.args[0] if error.args else error} in line {unit.faults[0]}"
     except (RecursionError, MemoryError):
-        return Suite(problem="nested too deeply to be parsed")
+        return "nested too deeply to be parsed"
+    unit.faults = ()
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,170 +82,221 @@ class _Scope:
 
     prefix: str = ""
     skips: tuple[str, ...] = ()
-    rows: tuple[int, int] = (1, 1)
+    times: tuple[int, int] = (1, 1)
+    marks: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
 
 
-class _Reader:
-    def __init__(self, tree: ast.Module, *, may_skip: bool) -> None:
-        self.tree = tree
-        self.may_skip = may_skip  # else looking for skips is a waste of time
+class _PythonReader(Reader):
+    def __init__(self, unit: Unit) -> None:
+        functions = [node for node in statements(unit.body) if isinstance(node, Function)]
+        super().__init__(unit, PythonDialect(), {f.name: f for f in functions if not f.name.startswith("test")})
         self.aliases: dict[str, tuple[str, ...]] = {}
-        self.cases: dict[str, Case] = {}
-        functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
-        self.weigher = Weigher({f.name: f for f in functions if not f.name.startswith("test")})
-        self.fixtures = {f.name for f in functions if any("fixture" in ast.dump(d) for d in f.decorator_list)}
+        self.fixtures = {f.name: f for f in functions if any("fixture" in canonical(d) for d in f.decorators)}
+        self._collect(unit.body, self._module(unit.body))
 
-    def suite(self) -> Suite:
-        scope = _Scope()
-        for statement in self.tree.body:
-            if isinstance(statement, ast.Assign) and (marks := tuple(_marks(statement.value))):
-                for target in statement.targets:
-                    if isinstance(target, ast.Name):
-                        self.aliases[target.id] = marks
-                        if target.id == "pytestmark":
-                            scope = replace(scope, skips=tuple(f"module: {mark}" for mark in marks))
-            if self.may_skip and not any(isinstance(node, (*Function, ast.ClassDef)) for node in ast.walk(statement)):
-                scope = replace(scope, skips=(*scope.skips, *(f"module: {m}" for m in _skip_calls(statement))))
-        self._body(self.tree.body, scope)
-        return Suite(self.cases)
+    def _module(self, body: Body) -> _Scope:
+        skips: list[str] = []
+        marks: list[str] = []
+        for statement in body:
+            if isinstance(statement, Bind) and statement.value is not None:
+                found = tuple(self._skips(statement.value))
+                for name in statement.names if found else ():
+                    self.aliases[name] = found
+                if "pytestmark" in statement.names:
+                    skips += [f"module: {mark}" for mark in found]
+                    marks += _labels(statement.value)
+            if not isinstance(statement, Function | Class) and not _defines(statement):
+                trace = self.tracer.run((statement,))
+                skips += [f"module: {skip}" for skip in trace.skips]
+        return _Scope(skips=tuple(skips), marks=tuple(marks))
 
-    def _body(self, statements: Sequence[ast.stmt], scope: _Scope) -> None:
-        for statement in statements:
+    def _collect(self, body: Body, scope: _Scope) -> None:
+        for statement in body:
             if isinstance(statement, Function):
                 if statement.name.startswith("test"):
-                    self._case(statement, scope)
-            elif isinstance(statement, ast.ClassDef):
+                    self._test(statement, scope)
+            elif isinstance(statement, Class):
                 if _collected(statement):
-                    self._body(statement.body, self._class_scope(statement, scope))
-            elif isinstance(statement, ast.If):
-                # Code that never runs defines no tests.
-                self._body([] if never(statement.test) else statement.body, scope)
-                self._body(statement.orelse, scope)
-            elif isinstance(statement, ast.Try | ast.With):
-                for nested in _blocks(statement):
-                    self._body(nested, scope)
-            else:
+                    self._collect(statement.body, self._class(statement, scope))
+            elif isinstance(statement, If):
+                self._chosen(statement, scope)
+            elif isinstance(statement, Try | Using):
+                for block in parts(statement)[1]:
+                    self._collect(block, scope)
+            elif isinstance(statement, Bind):
                 self._rebound(statement, scope)
 
-    def _rebound(self, statement: ast.stmt, scope: _Scope) -> None:
+    def _chosen(self, statement: If, scope: _Scope) -> None:
+        """Code that never runs defines no tests; what depends on a condition may define none."""
+        truth = truth_of(statement.test)
+        condition = f"if {canonical(statement.test)[:120]}"
+        if truth is not False:
+            self._collect(statement.then, scope if truth else replace(scope, skips=(*scope.skips, condition)))
+        if truth is not True:
+            self._collect(
+                statement.otherwise,
+                scope if truth is False else replace(scope, skips=(*scope.skips, f"not {condition}")),
+            )
+
+    def _rebound(self, statement: Bind, scope: _Scope) -> None:
         """``test_x = None``, ``del test_x`` and ``test_x.__test__ = False`` take a test away after its definition."""
-        targets = statement.targets if isinstance(statement, ast.Assign | ast.Delete) else []
-        for target in targets:
-            if isinstance(target, ast.Name):
-                self.cases.pop(scope.prefix + target.id, None)
-            elif isinstance(target, ast.Attribute) and target.attr == "__test__" and isinstance(target.value, ast.Name):
-                owner = scope.prefix + target.value.id
+        for name in statement.names:
+            if name:
+                self.cases.pop(scope.prefix + name, None)
+        for target in statement.targets:
+            if isinstance(target, Member) and target.name == "__test__" and isinstance(target.owner, Name):
+                owner = scope.prefix + target.owner.name
                 for name in [n for n in self.cases if n == owner or n.startswith(owner + ".")]:
                     del self.cases[name]
 
-    def _class_scope(self, node: ast.ClassDef, scope: _Scope) -> _Scope:
-        marks = [mark for decorator in node.decorator_list for mark in self._decorator(decorator)]
-        low, high = scope.rows
-        for decorator in node.decorator_list:
-            less, more = rows(decorator)
-            low, high = low * less, high * more
-        for statement in node.body:
-            if isinstance(statement, ast.Assign) and any(_is(target, "pytestmark") for target in statement.targets):
-                marks += _marks(statement.value)
-        inherited = (*scope.skips, *(f"class: {mark}" for mark in marks))
-        return _Scope(f"{scope.prefix}{node.name}.", inherited, (low, high))
+    def _class(self, node: Class, scope: _Scope) -> _Scope:
+        bound = [one for one in node.body if isinstance(one, Bind) and "pytestmark" in one.names]
+        above = [*node.decorators, *(one.value for one in bound if one.value is not None)]
+        skips = (*scope.skips, *(f"class: {mark}" for one in above for mark in self._skips(one)))
+        times, rows = self._times(above)
+        low, high = scope.times[0] * times[0], scope.times[1] * times[1]
+        marks = (*scope.marks, *(label for one in above for label in _labels(one)))
+        return _Scope(f"{scope.prefix}{node.name}.", skips, (low, high), marks, (*scope.rows, *rows))
 
-    def _case(self, node: Helpers, scope: _Scope) -> None:
-        skips = [mark for decorator in node.decorator_list for mark in self._decorator(decorator)]
-        skips += _skip_calls(*node.body)
-        low, high = self.weigher.body(node.body)
-        for times in (scope.rows, *(rows(decorator) for decorator in node.decorator_list)):
-            low, high = low * times[0], high * times[1]
-        for argument in (*node.args.args, *node.args.kwonlyargs):
-            if argument.arg in self.fixtures and (check := self.weigher.known(argument.arg)):
-                low, high = low + check[0], high + check[1]  # a fixture of this file may check what it hands out
+    def _test(self, node: Function, scope: _Scope) -> None:
+        skips = [mark for decorator in node.decorators for mark in self._skips(decorator)]
+        times, rows = self._times(node.decorators)
+        here = self.tracer.begin()
+        for decorator in node.decorators:
+            _name_rows(decorator, here)
+        trace = self.tracer.run(node.body, here)
+        for decorator in node.decorators:
+            if isinstance(decorator, Call):
+                trace.mocks.update(self.dialect.mocked(decorator))
+        for param in node.params:
+            if param in self.fixtures:  # a fixture of this file may check what it hands out
+                checked = self.tracer.run(self.fixtures[param].body)
+                trace.low, trace.high = trace.low + checked.low, trace.high + checked.high
+                trace.checks += checked.checks
         name = scope.prefix + node.name
-        words, bones = _words(node)
-        text = ast.unparse(node.body[0])[:200] if len(node.body) == 1 else f"{len(node.body)} statements"
-        excerpt = f"def {node.name}(…): {text}"
-        self.cases.pop(name, None)  # the last definition wins, as in Python
-        self.cases[name] = Case(
-            name, node.name, node.lineno, excerpt, low, high, (*scope.skips, *skips), _hollow(node), words, bones
-        )
+        case = self.case(
+            name, node.name, node.line, node.body, trace, above=node.decorators, skips=(*scope.skips, *skips),
+            times=(scope.times[0] * times[0], scope.times[1] * times[1]), rows=(*scope.rows, *rows),
+            marks=(*scope.marks, *(label for one in node.decorators for label in _labels(one))),
+            waits=_patience(node.decorators), excerpt=_excerpt(self.unit, node),
+        )  # fmt: skip
+        self.add(case, last=True)  # the last definition wins, as in Python
 
-    def _decorator(self, decorator: ast.expr) -> Iterator[str]:
-        yield from _marks(decorator)
-        if isinstance(decorator, ast.Name):
-            yield from self.aliases.get(decorator.id, ())
+    def _times(self, decorators: list[Expr] | tuple[Expr, ...]) -> tuple[tuple[int, int], list[str]]:
+        """How often the decorators make a test run, and the rows of their tables."""
+        low = high = 1
+        rows: list[str] = []
+        for decorator in decorators:
+            if not isinstance(decorator, Call):
+                continue
+            name = leaf(decorator.function)
+            if name == "parametrize":
+                values = decorator.argument(1) or decorator.keyword("argvalues")
+                values = self.tracer.resolve(values, self.tracer.module)
+                least, most = self.tracer.length(values, self.tracer.module) if values is not None else (1, MANY)
+                low, high = low * least, high * most
+                if isinstance(values, Group):
+                    rows += [_row(item) for item in values.items[:1_000]]
+            elif name in ("given", "expand", "data", "cases"):
+                high *= MANY
+                rows += [canonical(one) for one in decorator.arguments[:1_000]] if name in ("data", "cases") else []
+            elif name == "example":
+                rows.append(canonical(decorator))
+        return (low, high), rows
+
+    def _skips(self, expression: Expr) -> Iterator[str]:
+        """Skip marks anywhere in a decorator or a ``pytestmark``, with their conditions; also those of single rows."""
+        if isinstance(expression, Name):
+            yield from self.aliases.get(expression.name, ())
+        seen: set[int] = set()
+        for node in walk(expression):
+            if id(node) in seen:
+                continue
+            if isinstance(node, Call) and leaf(node.function) in _SKIPS:
+                seen.add(id(node.function))
+                condition = next(
+                    (one for one in node.arguments if not isinstance(one, Literal) or one.kind == "bool"), None
+                )
+                name = leaf(node.function)
+                yield f"{name}({canonical(condition)[:120]})" if condition is not None else name
+            elif isinstance(node, Member | Name) and node.name in _SKIPS:
+                yield node.name
 
 
-def _collected(node: ast.ClassDef) -> bool:
+def _row(item: Expr) -> str:
+    """A row of a table without its name and marks: what is tested."""
+    if isinstance(item, Call) and leaf(item.function) == "param":
+        inside = item.arguments
+        return canonical(inside[0] if len(inside) == 1 else Group(item.line, "tuple", inside))
+    return canonical(item)
+
+
+def _name_rows(decorator: Expr, here: Here) -> None:
+    """The parameters of a table are local names like any other."""
+    if not isinstance(decorator, Call) or leaf(decorator.function) != "parametrize":
+        return
+    names = decorator.argument(0)
+    if isinstance(names, Literal):
+        said = [part.strip() for part in names.text.split(",") if part.strip()]
+    elif isinstance(names, Group):
+        said = [part.text for part in names.items if isinstance(part, Literal)]
+    else:
+        said = []
+    at = sum(1 for value in here.names.values() if value.startswith("row."))
+    for index, name in enumerate(said):
+        here.names[name] = f"row.{at + index}"
+
+
+def _labels(expression: Expr) -> Iterator[str]:
+    """``slow`` of ``@pytest.mark.slow``."""
+    for node in walk(expression):
+        if (
+            isinstance(node, Member)
+            and isinstance(node.owner, Member)
+            and node.owner.name == "mark"
+            and node.name not in _MARKED
+        ):
+            yield node.name
+
+
+def _patience(decorators: tuple[Expr, ...]) -> list[tuple[str, float, int]]:
+    """Timeouts, retries and numbers of examples that decorators set."""
+    found: list[tuple[str, float, int]] = []
+    for decorator in decorators:
+        name = leaf(decorator)
+        if name in ("flaky", "retry", "timeout") and not isinstance(decorator, Call):
+            found.append((name, 2.0, decorator.line))
+        if isinstance(decorator, Call) and name in ("flaky", "retry", "timeout", "repeat"):
+            values = [value_of(v) for v in (*decorator.arguments, *(v for _, v in decorator.keywords))]
+            found.append((name, max([v for v in values if v is not None], default=2.0), decorator.line))
+        if (
+            isinstance(decorator, Call)
+            and name == "settings"
+            and (count := value_of(decorator.keyword("max_examples")))
+        ):
+            found.append(("examples", count, decorator.line))
+    return found
+
+
+def _collected(node: Class) -> bool:
     """Whether pytest or unittest would look into the class."""
     for statement in node.body:
-        if isinstance(statement, ast.Assign) and _is(statement.targets[0], "__test__"):
-            return not never(statement.value)
+        if isinstance(statement, Bind) and "__test__" in statement.names and statement.value is not None:
+            return truth_of(statement.value) is not False
     if node.bases:
-        bases = " ".join(name_of(base) for base in node.bases)
+        bases = " ".join(leaf(base) for base in node.bases)
         return node.name.startswith("Test") or _TESTCASE.search(f"{node.name} {bases}") is not None
     has_init = any(isinstance(s, Function) and s.name == "__init__" for s in node.body)
     return node.name.startswith("Test") and not has_init
 
 
-def _marks(expression: ast.expr) -> Iterator[str]:
-    """Skip marks anywhere in a decorator or a ``pytestmark``; ``pytest.param(…, marks=…)`` too."""
-    for node in ast.walk(expression):
-        if isinstance(node, ast.Attribute | ast.Name) and (name := name_of(node)) in _SKIP_MARKS:
-            yield name
+def _defines(statement: Stmt) -> bool:
+    """Whether functions or classes are defined in the statement."""
+    return any(isinstance(part, Function | Class) for part in statements((statement,)))
 
 
-def _skip_calls(*statements: ast.stmt) -> Iterator[str]:
-    for statement in statements:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Call):
-                owner = name_of(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-                name = name_of(node.func)
-                if name in _SKIP_CALLS and (owner in _SKIP_OWNERS or (not owner and name in ("skipTest", "SkipTest"))):
-                    yield f"{owner}.{name}()" if owner else f"{name}()"
-
-
-def _words(node: Helpers) -> tuple[Counter[str], Counter[str]]:
-    words: Counter[str] = Counter()
-    bones: Counter[str] = Counter()
-    # The rows of a table name what several former tests named in their bodies.
-    for statement in (*node.decorator_list, *(node.body[1:] if _documented(node) else node.body)):
-        for part in ast.walk(statement):
-            if isinstance(part, ast.Name):
-                words[part.id] += 1
-            elif isinstance(part, ast.Attribute):
-                words[part.attr] += 1
-                bones[part.attr] += 1
-            elif isinstance(part, ast.Constant):
-                words[repr(part.value)[:80]] += 1
-            elif isinstance(part, ast.keyword) and part.arg:
-                words[part.arg] += 1
-            if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
-                bones[part.func.id] += 1
-    return words, bones
-
-
-def _hollow(node: Helpers) -> bool:
-    """Whether the body does nothing."""
-    return all(
-        isinstance(statement, ast.Pass)
-        or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
-        or (
-            isinstance(statement, ast.Return) and (statement.value is None or isinstance(statement.value, ast.Constant))
-        )
-        for statement in node.body
-    )
-
-
-def _documented(node: Helpers) -> bool:
-    first = node.body[0]
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-
-
-def _blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
-    for name in ("body", "orelse", "finalbody"):
-        yield getattr(node, name, [])
-    for handler in getattr(node, "handlers", []):
-        yield handler.body
-
-
-def _is(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
+def _excerpt(unit: Unit, node: Function) -> str:
+    first = node.body[0] if node.body else None
+    text = unit.excerpt(first.line, getattr(first, "last", 0), 200) if len(node.body) == 1 and first is not None else ""
+    return f"def {node.name}(…): {text or f'{len(node.body)} statements'}"

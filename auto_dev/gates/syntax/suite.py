@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from auto_dev.gates.syntax.strength import Check
+
 MAX_SOURCE: Final = 512 * 1024  # bytes; real test files are far smaller, and a hostile one must not hold up the daemon
 MANY: Final = 10  # how often a loop or table whose length cannot be told may run its assertions, seen kindly
-
-_WORD: Final = re.compile(r"[A-Za-z_$][\w$]*|\d[\w.]*|\"(?:\\.|[^\"\\\n]){0,80}\"|'(?:\\.|[^'\\\n]){0,80}'")
-_CALL: Final = re.compile(r"([A-Za-z_$][\w$]*)\s*!?\s*\(|\.\s*([A-Za-z_$][\w$]*)")
-_KEYWORDS: Final = frozenset(
-    (
-        *("async", "await", "function", "return", "const", "let", "var", "new", "if", "else", "for", "of", "in"),
-        *("while", "func", "range", "nil", "fn", "mut", "use", "pub", "self", "this", "assert", "def", "true", "false"),
-        *("null", "undefined", "t", "it", "test", "expect", "describe"),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +20,9 @@ class Case:
 
     ``low`` and ``high``: how many assertions it makes at least and at most, as far as the text tells; ``skips``: what
     may keep it from running, with everything inherited; ``words`` and ``bones``: what its body names, with and without
-    literals and local names, for telling a renamed or merged test from a removed one.
+    literals, for telling a renamed or merged test from a removed one; ``checks``: its assertions; ``rows``: those of
+    its table, each in one spelling; ``times``: how often it runs, at least and at most; ``within``: the test that it
+    is a subtest of; ``mocks``: what it replaces; ``waits``: (what waits, how long, line); ``marks``: its labels.
     """
 
     name: str
@@ -42,29 +35,41 @@ class Case:
     empty: bool = False
     words: Mapping[str, int] = field(default_factory=dict)
     bones: Mapping[str, int] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    rows: tuple[str, ...] = ()
+    times: tuple[int, int] = (1, 1)
+    within: str = ""
+    mocks: frozenset[str] = frozenset()
+    waits: tuple[tuple[str, float, int], ...] = ()
+    marks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Suite:
-    """The tests of one file by qualified name. ``problem``: why it could not be read; ``focus``: ``.only`` and such."""
+    """The tests of one file by qualified name.
+
+    ``problem``: why it could not be read, or not wholly; ``focus``: ``.only`` and such; ``helpers``: functions of the
+    file that are no tests but assert; ``functions``: the names of all of them; ``imports``: name → module.
+    """
 
     cases: Mapping[str, Case] = field(default_factory=dict)
     problem: str = ""
     focus: tuple[tuple[int, str], ...] = ()
+    helpers: Mapping[str, Case] = field(default_factory=dict)
+    imports: Mapping[str, str] = field(default_factory=dict)
+    functions: frozenset[str] = frozenset()
 
 
 LANGUAGES: Final[dict[str, str]] = {
-    ".py": "python", ".pyi": "",
-    ".js": "javascript", ".jsx": "javascript", ".mjs": "javascript", ".cjs": "javascript",
-    ".ts": "javascript", ".tsx": "javascript", ".mts": "javascript", ".cts": "javascript",
-    ".go": "go", ".rs": "rust",
-    ".java": "other", ".kt": "other", ".kts": "other", ".scala": "other", ".groovy": "other", ".cs": "other",
-    ".rb": "other", ".php": "other", ".swift": "other", ".ex": "other", ".exs": "other", ".dart": "other",
-    ".c": "other", ".cc": "other", ".cpp": "other", ".lua": "other", ".pl": "other", ".t": "other", ".sh": "other",
-    ".bats": "other", ".vue": "", ".svelte": "",
+    ".py": "python", ".pyi": "", ".js": "javascript", ".jsx": "javascript", ".mjs": "javascript",
+    ".cjs": "javascript", ".ts": "javascript", ".tsx": "javascript", ".mts": "javascript", ".cts": "javascript",
+    ".go": "go", ".rs": "rust", ".java": "other", ".kt": "other", ".kts": "other", ".scala": "other",
+    ".groovy": "other", ".cs": "other", ".rb": "other", ".php": "other", ".swift": "other", ".ex": "other",
+    ".exs": "other", ".dart": "other", ".c": "other", ".cc": "other", ".cpp": "other", ".lua": "other",
+    ".pl": "other", ".t": "other", ".sh": "other", ".bats": "other", ".vue": "", ".svelte": "",
 }  # fmt: skip
 
-_FOLDERS: Final = frozenset(("tests", "test", "__tests__", "spec", "specs", "e2e", "cypress", "testing"))
+FOLDERS: Final = frozenset(("tests", "test", "__tests__", "spec", "specs", "e2e", "cypress", "testing"))
 _NAMES: Final = {
     "python": re.compile(r"^(?:test_.*|.*_test|tests?)\.py$"),
     "javascript": re.compile(r"^.*[._-](?:test|spec|cy|e2e)\.[cm]?[jt]sx?$|^test\.[cm]?[jt]sx?$"),
@@ -96,17 +101,7 @@ def is_test_path(path: str) -> bool:
         return True
     if language in ("python", "go"):
         return False  # pytest and go take tests by file name
-    return not _FOLDERS.isdisjoint(part.lower() for part in path.split("/")[:-1])
-
-
-def words_of(code: str) -> Counter[str]:
-    """The names and literals in ``code`` (comments already gone)."""
-    return Counter(word for word in _WORD.findall(code) if word not in _KEYWORDS)
-
-
-def bones_of(bare: str) -> Counter[str]:
-    """What ``bare`` (comments and strings already gone) calls or reaches into."""
-    return Counter(call or attribute for call, attribute in _CALL.findall(bare) if (call or attribute) not in _KEYWORDS)
+    return not FOLDERS.isdisjoint(part.lower() for part in path.split("/")[:-1])
 
 
 def overlap(one: Mapping[str, int], other: Mapping[str, int]) -> float:
