@@ -202,9 +202,9 @@ async def test_a_compressed_body_is_read(db: Database, coding: str, pack: Callab
 @pytest.mark.parametrize(
     ("coding", "data", "status"),
     [
-        ("gzip", gzip.compress(b" " * 200 * MB), 413), ("gzip", b"no gzip", 400), ("br", b"{}", 415),
-        ("gzip", gzip.compress(b'{"a": 1}')[:-6], 400), ("gzip, gzip", gzip.compress(b"{}"), 415),
-        ("gzip", gzip.compress(b"{}") + b"more", 400), ("zstd", b"{}", 415),
+        ("gzip", gzip.compress(b" " * 200 * MB, mtime=0), 413), ("gzip", b"no gzip", 400), ("br", b"{}", 415),
+        ("gzip", gzip.compress(b'{"a": 1}', mtime=0)[:-6], 400), ("gzip, gzip", gzip.compress(b"{}", mtime=0), 415),
+        ("gzip", gzip.compress(b"{}", mtime=0) + b"more", 400), ("zstd", b"{}", 415),
     ],
 )  # fmt: skip
 async def test_a_bomb_or_a_broken_compression_is_refused(db: Database, coding: str, data: bytes, status: int) -> None:
