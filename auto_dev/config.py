@@ -201,6 +201,10 @@ class SecretsGate(_Section):
     allow: list[str] = []  # files (globs) and fingerprints of credentials that may leave
 
 
+class CriticalGate(_Section):
+    allow: list[str] = []  # files (globs), kinds such as "api.break", and fingerprints that need no person
+
+
 class IntegrationGate(_Section):
     """``overlaps``: when a conflict with another open story asks; a conflict with the base is always repaired."""
 
@@ -245,6 +249,7 @@ class GatesConfig(_Section):
     proof: ProofGate = ProofGate()
     flaky: FlakyConfig = FlakyConfig()
     secrets: SecretsGate = SecretsGate()
+    critical: CriticalGate = CriticalGate()
     integration: IntegrationGate = IntegrationGate()
     confidence: ConfidenceGate = ConfidenceGate()
     review: ReviewGate | None = None  # absent: nobody reviews, unless [agent] phases has "review"

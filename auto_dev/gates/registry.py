@@ -12,6 +12,7 @@ from auto_dev.errors import ConfigError
 from auto_dev.gates.base import Gate
 from auto_dev.gates.commands import CommandsGate
 from auto_dev.gates.confidence import ConfidenceGate
+from auto_dev.gates.critical import CriticalGate
 from auto_dev.gates.decisions import DecisionsGate
 from auto_dev.gates.empty import EmptyGate
 from auto_dev.gates.integration import IntegrationGate
@@ -25,6 +26,7 @@ GATES: Final[dict[str, Callable[[Config], Sequence[Gate]]]] = {
     "empty": lambda _: [EmptyGate()],
     "scope": lambda _: [ScopeGate()],
     "tampering": lambda _: [TamperingGate()],
+    "critical": lambda _: [CriticalGate()],
     "integration": lambda _: [IntegrationGate()],
     "commands": lambda policy: [CommandsGate(command) for command in policy.gates.command],
     "proof": lambda _: [ProofGate()],
@@ -32,7 +34,7 @@ GATES: Final[dict[str, Callable[[Config], Sequence[Gate]]]] = {
     "confidence": lambda _: [ConfidenceGate()],
 }
 # Verdicts that other steps give under these names: before any work, on the agent's turn, by the reviewer.
-ELSEWHERE: Final = ("baseline", "agent", "review")
+ELSEWHERE: Final = ("baseline", "plan", "agent", "review")
 
 
 def gates_for(policy: Config) -> list[Gate]:

@@ -117,7 +117,7 @@ def said(ruled: list[Ruled]) -> dict[str, str]:
 
 
 FINE = dict.fromkeys(
-    ("secrets", "empty", "scope", "tampering", "integration", "tests", "proof", "decisions", "confidence"),
+    ("secrets", "empty", "scope", "tampering", "critical", "integration", "tests", "proof", "decisions", "confidence"),
     "pass/proceed",
 )
 GOOD_TEST = TEST_CALC.replace("import add", "import add, sub") + (

@@ -57,6 +57,9 @@ def context_of(
     async def no_clashes() -> Sequence[Clash]:
         return ()
 
+    async def no_paths(rev: str) -> Sequence[str]:
+        return ()
+
     async def run(gate: CommandGate, sha: str) -> CommandOutcome:
         assert outcome is not None, "no command may run here"
         return outcome
@@ -76,6 +79,7 @@ def context_of(
         run_command=run,
         leaks=no_leaks,
         clashes=no_clashes,
+        paths=no_paths,
     )
 
 
@@ -475,6 +479,7 @@ class TestRegistry:
             "empty",
             "scope",
             "tampering",
+            "critical",
             "integration",
             "tests",
             "lint",
