@@ -192,7 +192,7 @@ def test_a_daemon_that_is_killed_in_a_review_does_not_pay_for_a_finished_one_aga
     with world.daemon() as process:
         wait_for(lambda: Path(f"{ledger}b").exists(), 60)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.wait()
     hold.unlink()
     code, out = world.once()
     assert world.status_of("A-1") == "in_review", (code, out)
