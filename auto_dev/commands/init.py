@@ -162,6 +162,7 @@ def compose(found: dict[str, Any]) -> str:
         lines += ["[setup]                         # once per worktree", f"command = {json.dumps(found['setup'])}", ""]
     for name, command in found["commands"].items():
         lines += ["[[gates.command]]", f"name = {json.dumps(name)}", f"run = {json.dumps(command)}", ""]
+    lines += _review_lines(found["agent"])
     lines += _sandbox_lines(found["hosts"])
     if found["repository"]:
         lines += ["[forge]", 'kind = "github"', f"repository = {json.dumps(found['repository'])}", ""]
@@ -197,6 +198,18 @@ def _agent_lines(kind: str) -> list[str]:
     if key := _KEY_HINT.get(kind):
         lines.append(f'# mode = "subscription"         # your own login in the place of {key}')
     return lines
+
+
+def _review_lines(kind: str) -> list[str]:
+    """A coding agent reviews, too; a program of one's own would have to know how, so there it is only shown."""
+    text = [
+        "# Another look at each finished change, with fresh eyes and read-only: faults go back before you see them. It",
+        "# costs one reading of the change, once for each time that the work is sent back. Take it out to save that.",
+        "[gates.review]",
+        '# reviewers = [{ kind = "codex" }]  # default: the agent above',
+        "",
+    ]
+    return text if kind else [f"# {line}" if line == "[gates.review]" else line for line in text]
 
 
 def _sandbox_lines(hosts: list[str]) -> list[str]:

@@ -27,6 +27,7 @@ from auto_dev.store import runs
 K = TypeVar("K")
 V = TypeVar("V")
 
+_ONCE: Final = frozenset({*ELSEWHERE, "plan"})  # verdicts that do not come with every round of this step
 _REMEMBERED: Final = 50_000_000  # bytes of files that gates look at, kept for the next gate
 
 
@@ -77,7 +78,7 @@ async def _dropped(context: RunContext, ruled: Sequence[Ruled], round_number: in
         return []
     async with context.services.db.pool.connection() as conn:
         rows = await runs.earlier_verdicts(conn, context.run_id, round_number)
-    before = {row["gate"] for row in rows} - {*ELSEWHERE, *(one.gate for one in ruled)}
+    before = {row["gate"] for row in rows} - _ONCE - {one.gate for one in ruled}
     reason = "it judged an earlier round and did not judge this one"
     return [rule_one(gate, Judgement(Verdict.FAIL, reason, Route.ASK)) for gate in sorted(before)]
 

@@ -175,6 +175,7 @@ def test_what_init_writes_is_what_is_accepted(kind: str) -> None:
              "agent": kind, "repository": "", "hosts": ["pypi", "npm"]}  # fmt: skip
     config = parse(compose(found), "auto-dev.toml")
     assert config.agent.kind == (kind or "command")
+    assert [one.kind for one in config.reviewers] == ([kind] if kind else []), "a program of one's own must know how"
     assert config.sandbox.allow_hosts == ["pypi", "npm"]
     assert parse(compose({**found, "hosts": []}), "auto-dev.toml").sandbox.allow_hosts == []
 

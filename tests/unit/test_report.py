@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auto_dev.report import MAX_BYTES, CriterionClaim, DecisionWish, Report, parse_report, read_report
+from auto_dev.report import (
+    MAX_BYTES,
+    CriterionClaim,
+    DecisionWish,
+    Report,
+    ReviewReport,
+    parse_report,
+    read_report,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -206,3 +214,83 @@ def test_no_content_makes_the_reader_fail_and_what_it_accepts_can_be_stored(data
         assert "\\u0000" not in stored
         assert Report.model_validate_json(stored) == report
         assert report.confidence is None or 0 <= report.confidence <= 1
+
+
+class TestReviews:
+    """What only reviewers report."""
+
+    @staticmethod
+    def read(value: Any) -> tuple[ReviewReport | None, str]:
+        report, problem = parse_report(json.dumps(value).encode(), ReviewReport)
+        assert report is None or isinstance(report, ReviewReport)
+        return report, problem
+
+    @pytest.mark.parametrize(
+        ("given_", "place"),
+        [
+            ({"file": "a.py", "line": 12}, ("a.py", 12)),
+            ({"file": "a.py", "line": "L12-L20"}, ("a.py", 12)),
+            ({"file": "a.py", "line": 12.0}, ("a.py", 12)),
+            ({"file": "a.py:12-20"}, ("a.py", 12)),
+            ({"file": "a.py#L12"}, ("a.py", 12)),
+            ({"file": "a.py", "line": ""}, ("a.py", None)),
+            ({"file": None, "line": 0}, ("", None)),
+            ({}, ("", None)),
+        ],
+    )
+    def test_a_place_is_read_however_it_is_written(self, given_: dict[str, Any], place: tuple[str, int | None]) -> None:
+        report, problem = self.read({"findings": [{"title": "t", **given_}]})
+        assert report is not None, problem
+        assert (report.findings[0].file, report.findings[0].line) == place
+
+    @pytest.mark.parametrize(
+        ("given_", "blocking"),
+        [
+            ({"blocking": True}, True), ({"blocking": "yes"}, True), ({"blocking": "false"}, False),
+            ({"blocking": None}, False), ({}, False), ({"severity": "Blocker"}, True), ({"severity": "high"}, False),
+        ],
+    )  # fmt: skip
+    def test_whether_it_blocks_is_read_where_that_is_certain(self, given_: dict[str, Any], blocking: bool) -> None:
+        report, problem = self.read({"findings": [{"title": "t", **given_}]})
+        assert report is not None, problem
+        assert report.findings[0].blocking is blocking
+
+    def test_a_bare_finding_and_a_mapping_of_former_ones_tell_the_same(self) -> None:
+        report, _ = self.read({"findings": ["odd"], "former": {"F1": True, "F2": {"resolved": "no"}}, "receipt": 1234})
+        assert report is not None
+        assert report.findings[0].title == "odd"
+        assert [(one.id, one.resolved) for one in report.former] == [("F1", True), ("F2", False)]
+        assert report.receipt == "1234"
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            {"findings": "none"}, {"findings": [{"title": "t", "line": [1]}]},
+            {"findings": [{"title": "t", "line": True}]},
+            {"findings": [{"title": "t", "line": 1e300}]}, {"findings": [{"title": "t", "line": 1.5}]},
+            {"findings": [{"title": ""}]}, {"findings": [5]}, {"findings": [{"title": "t", "blocking": 3}]},
+            {"findings": ["x"] * 101}, {"former": [{"id": "F1"}]}, {"former": [{"id": "F1", "resolved": "maybe"}]},
+        ],
+    )  # fmt: skip
+    def test_what_is_not_certain_is_a_broken_report(self, value: Any) -> None:
+        report, problem = self.read(value)
+        assert report is None
+        assert "findings" in problem or "former" in problem
+
+    def test_what_only_reviewers_report_breaks_no_other_report(self) -> None:
+        assert parsed({"summary": "s", "findings": "none", "former": 3}).summary == "s"
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text(max_size=20),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["file", "line", "title", "detail", "blocking", "id", "resolved"]), inner
+                )
+            ),
+            max_leaves=12,
+        )
+    )
+    def test_nothing_that_a_reviewer_writes_is_more_than_a_broken_report(self, value: Any) -> None:
+        self.read({"findings": value, "former": value, "receipt": value})
