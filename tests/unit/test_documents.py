@@ -49,13 +49,15 @@ def test_the_configuration_page_is_a_configuration() -> None:
 
 def test_the_report_of_the_page_on_agents_is_a_report(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "agents.md").read_text("utf-8")
-    (block,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    path = tmp_path / "report.json"
-    path.write_text(block, "utf-8")
-    report, problem = read_report(path)
-    assert problem == ""
-    assert report is not None
-    assert report.model_fields_set == set(Report.model_fields), "each key is shown"
+    shown: set[str] = set()
+    for number, block in enumerate(re.findall(r"```json\n(.*?)```", page, re.DOTALL)):
+        path = tmp_path / f"report-{number}.json"
+        path.write_text(block, "utf-8")
+        report, problem = read_report(path)
+        assert problem == ""
+        assert report is not None
+        shown |= report.model_fields_set
+    assert shown == set(Report.model_fields), "each key is shown"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Final
 
 from auto_dev.gates.credentials.names import is_generated
-from auto_dev.gates.syntax.scan import Scan, scan
+from auto_dev.gates.danger.scan import Scan, scan
 from auto_dev.gates.syntax.suite import is_test_name
 
 MOST: Final = 1_000_000  # characters of a file that are read
