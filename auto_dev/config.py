@@ -206,9 +206,9 @@ class CriticalGate(_Section):
 
 
 class IntegrationGate(_Section):
-    """``overlaps``: when a conflict with another open story asks; a conflict with the base is always repaired."""
+    """``overlaps``: whether a conflict with another open story asks; a conflict with the base is always repaired."""
 
-    overlaps: Literal["note", "unordered", "ask"] = "unordered"  # unordered: when nothing says which goes first
+    overlaps: Literal["note", "ask"] = "note"
 
 
 class ConfidenceGate(_Section):

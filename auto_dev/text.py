@@ -55,3 +55,9 @@ def jsonable(value: Any, *, text_limit: int = 20_000, depth: int = 12) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [jsonable(v, text_limit=text_limit, depth=depth - 1) for v in value]
     return clean(str(value), text_limit)
+
+
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    """A key that sorts ``S-2`` before ``S-10``."""
+    parts = re.findall(r"\d{1,18}|\D+|\d+", text)
+    return tuple((0, int(part), "") if part.isdecimal() and len(part) <= 18 else (1, 0, part) for part in parts)

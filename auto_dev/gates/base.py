@@ -151,7 +151,8 @@ class GateContext:
     ``run_command(gate, sha)`` runs a configured command in a clean checkout of ``sha``, once: asked again it gives the
     same outcome. Of the head it sees the owner's protected tests, not what the agent made of them. ``baseline`` holds
     the outcome of each configured command on the base commit, by name. ``earlier``: what gates said in former rounds;
-    ``attempts_left``: how often the work may still be sent back; ``trials``: None where commands can run only once.
+    ``former``: what they said in the end of the published work that a follow-up goes on from; ``attempts_left``: how
+    often the work may still be sent back; ``trials``: None where commands can run only once.
     ``paths(rev)`` lists the files of a commit; ``holds(word)`` tells whether a text file of the head has the word;
     ``leaks()`` are the credentials that the commits from base to head bring, ``clashes()`` the branches with which a
     merge of the head conflicts; ``accepted`` the fingerprints of findings that a person has accepted in this run (see
@@ -171,6 +172,7 @@ class GateContext:
     diff: Callable[[str], Awaitable[str]]
     run_command: Callable[[CommandGate, str], Awaitable[CommandOutcome]]
     earlier: tuple[Earlier, ...] = ()
+    former: tuple[Earlier, ...] = ()
     attempts_left: int = 0
     trials: Trials | None = None
     paths: Callable[[str], Awaitable[Sequence[str]]] = _no_paths

@@ -14,7 +14,8 @@ from auto_dev.model import Route, Verdict
 # pytest's exit codes 2–5 mean something else with other tools (make: 2), so its own words are looked for.
 _PYTEST: Final = re.compile(
     r"^(?:=+ test session starts|INTERNALERROR>|!+ .*(?:Interrupted|Exit)|ERROR: (?:usage|file or directory not found)"
-    r"|collected \d+ items?|no tests (?:ran|collected)|usage: (?:pytest|py\.test|__main__\.py)|\d+ errors? in \d)"
+    r"|collected \d+ items?|no tests (?:ran|collected)|usage: (?:pytest|py\.test|__main__\.py)"
+    r"|\d+ (?:errors?|warnings?|deselected) in \d)"
     r"|^ERROR: .*(?:unrecognized arguments|not found: )",
     re.MULTILINE,
 )

@@ -11,7 +11,7 @@ from typing import Final
 from auto_dev.config import CommandGate
 from auto_dev.gates.added import AddedTest, same_file
 from auto_dev.gates.base import Change, GateContext
-from auto_dev.gates.observed import Observation
+from auto_dev.gates.observed import Observation, names_runner, runs_tests
 from auto_dev.gates.special import DATA_FILES
 from auto_dev.gates.syntax.suite import LANGUAGES
 from auto_dev.text import line
@@ -28,6 +28,8 @@ _SUITE: Final = re.compile(
     r"\b(?:all|existing|full|whole|entire)\b.{0,20}\b(?:tests?|suite)\b|\btests?(?: suite)?(?: still| all)? pass",
     re.IGNORECASE,
 )
+# A test by its name alone, as Python and Go write them; not the name of a file.
+_TEST_NAME: Final = re.compile(r"(?<![\w/.:-])(?:test_\w{3,}|Test[A-Z]\w{2,})(?!\w|\.\w|::|/)")
 _GENERIC: Final = frozenset(
     (
         "python",
@@ -70,6 +72,7 @@ class Named:
     """What one piece of evidence names.
 
     ``tests``: tests that the story adds or changes; ``there``: what else is there, in words; ``missing``: what is not.
+    All three are empty where it says nothing that could be looked up.
     """
 
     text: str
@@ -104,14 +107,39 @@ async def resolve(text: str, context: GateContext, observations: Sequence[Observ
             await _node(token, context, observations, found)
             rest = rest.replace(token, " ")
     found.add(each for each in observations if _mentions(rest, each.test))
+    if invented := await _invented(rest, context, found):
+        # The file that it names beside an invented test shows nothing.
+        found.missing |= {f"{line(name, 200)} does not exist": None for name in invented}
+        return Named(text, tuple(found.tests.values()), (), tuple(found.missing))
     for token in dict.fromkeys(each.strip(_TRIM) for each in _TOKEN.findall(rest)):
         await _path(token, context, observations, found)
     found.there |= {f"the command {each.name}": None for each in context.policy.gates.command if _calls(text, each)}
     if not found.tests and not found.there and not found.missing:
         await _words(text, context, found)
-    if not found.tests and not found.there and not found.missing:
-        found.missing[f"nothing that can be looked up: {line(text, 120)}" if text.strip() else "nothing"] = None
+    if not found.tests and not found.there and not found.missing and _tells_of_run(text) and not _sees_tests(context):
+        found.there["a run of tests that nobody could see: no configured command runs them"] = None
     return Named(text, tuple(found.tests.values()), tuple(found.there), tuple(found.missing))
+
+
+async def _invented(text: str, context: GateContext, found: _Found) -> list[str]:
+    """Names of tests in ``text`` that are nowhere in the files of the head."""
+    if context.holds is None:
+        return []
+    known = {each.test.case.leaf for each in found.tests.values() if each.test.case is not None}
+    names = [name for name in dict.fromkeys(_TEST_NAME.findall(text)) if name not in known]
+    return [name for name in names[:5] if not await context.holds(name)]
+
+
+def _tells_of_run(text: str) -> bool:
+    return _SUITE.search(text) is not None or names_runner(text)
+
+
+def _sees_tests(context: GateContext) -> bool:
+    """Whether a configured command shows how tests end; else no agent could prove a word about them."""
+    gates = context.policy.gates
+    if gates.proof.commands:
+        return True
+    return any(runs_tests(each, [context.baseline.get(each.name)]) for each in gates.command)
 
 
 async def _node(token: str, context: GateContext, observations: Sequence[Observation], found: _Found) -> None:
@@ -146,6 +174,9 @@ async def _path(token: str, context: GateContext, observations: Sequence[Observa
         return
     path = place["path"].rstrip("/").removeprefix("./")
     if not _is_file_name(path):
+        if len(path) > 2 and (change := _change(path, context.changes)) is not None:  # whatever its suffix
+            found.there[_done(change)] = None
+            return
         if "/" in path and any(change.path.startswith(path + "/") for change in context.changes):
             found.there[f"files below {path} were changed"] = None
         return
@@ -157,12 +188,15 @@ async def _path(token: str, context: GateContext, observations: Sequence[Observa
         return
     change = _change(path, context.changes)
     if change is not None:
-        done = {"A": "added", "D": "deleted"}.get(change.status, "changed")
-        found.there[f"{change.path} was {done}"] = None
+        found.there[_done(change)] = None
     elif (file := await _file(path, context)) is not None:
         found.there[f"{file} is there, unchanged"] = None
     else:
         found.missing[f"{line(path, 200)} does not exist"] = None
+
+
+def _done(change: Change) -> str:
+    return f"{change.path} was {({'A': 'added', 'D': 'deleted'}).get(change.status, 'changed')}"
 
 
 def _at_line(inside: Sequence[Observation], number: int) -> list[Observation]:

@@ -7,7 +7,7 @@ import hashlib
 from auto_dev.gates.base import Clash, GateContext, Judgement
 from auto_dev.gates.evidence import Finding, entry, weighed
 from auto_dev.model import Route
-from auto_dev.text import line
+from auto_dev.text import line, natural
 
 _HUNKS = 12
 _FILES = 30
@@ -40,13 +40,8 @@ def _with_story(clash: Clash, context: GateContext) -> list[Finding]:
     mine = _standing(context)
     first, why = order(mine, clash)
     later = clash.story if first == context.story.id else context.story.id
-    advice = (
-        f"{first} first: {why}; or let {later} depend on it"
-        if first
-        else f"nothing says which goes first; let one depend on the other: depends_on: [{clash.story}]"
-    )
-    when = context.policy.gates.integration.overlaps
-    asks = when == "ask" or (when == "unordered" and not first)
+    advice = f"{first} first: {why}; {later} is moved onto it then, or may depend on it (depends_on: [{first}])"
+    asks = context.policy.gates.integration.overlaps == "ask"
     mark = hashlib.sha256("\0".join(["integration", clash.story, *sorted(clash.files)]).encode("utf-8", "replace"))
     row = entry(
         f"conflicts with {clash.story} ({line(clash.title, 80)}) in {_named(clash.files)}",
@@ -63,10 +58,10 @@ def _with_story(clash: Clash, context: GateContext) -> list[Finding]:
 
 
 def order(mine: Clash, other: Clash) -> tuple[str, str]:
-    """Which of two stories that conflict should be merged first, and why; ("", "") when nothing tells. Pure.
+    """Which of two stories that conflict should be merged first, and why. Pure.
 
     The more important one; else the one that is in review already; else the older one; else the one that is clearly
-    smaller, since the other is then moved onto it with less work.
+    smaller, since the other is then moved onto it with less work; else the one whose id is the first.
     """
     if mine.priority != other.priority:
         one, two = sorted((mine, other), key=lambda clash: clash.priority)
@@ -78,7 +73,8 @@ def order(mine: Clash, other: Clash) -> tuple[str, str]:
     small, large = sorted((mine, other), key=lambda clash: clash.size)
     if large.size > 2 * small.size:
         return small.story, "it is the smaller one"
-    return "", ""
+    earlier, later = sorted((mine.story, other.story), key=natural)
+    return earlier, f"it stands before {later}"
 
 
 def _standing(context: GateContext) -> Clash:

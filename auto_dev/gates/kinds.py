@@ -52,7 +52,8 @@ _TAGS: Final = frozenset(
 )
 _GUARDS: Final = re.compile(
     r"\b(?:still|unchanged|remains?|keeps?|stays?|continues?|existing|backwards?|compatible|regressions?|as before"
-    r"|without breaking|(?:do(?:es)? |must |may |can)?not (?:change|affect|break)\w*"
+    r"|nothing (?:else )?changes?|no changes? for|behaves? (?:exactly )?as|without breaking"
+    r"|(?:do(?:es)? |must |may |can)?not (?:change|affect|break)\w*"
     r"|(?:all |the )?(?:existing )?tests? (?:still )?pass(?:es)?)\b",
     re.IGNORECASE,
 )

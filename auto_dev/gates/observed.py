@@ -37,6 +37,11 @@ _CUT: Final = re.compile(
 )
 
 
+def names_runner(text: str) -> bool:
+    """Whether ``text`` names a program that runs tests."""
+    return _ANY.search(text) is not None or any(runner.search(text) for runner in _RUNNERS.values())
+
+
 class Seen(StrEnum):
     """How a test ended in a run. ``UNKNOWN``: the run does not tell."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from auto_dev.gates.attempts import Attempt, as_evidence
@@ -109,7 +109,7 @@ _HOW: Final = {
     "secrets": "It has not left this machine. Try again without it, or may it leave?",
     "critical": "May it do that?",
     "plan": "May it do that?",
-    "integration": "Which story goes first?",
+    "integration": "Go on with both?",
     "confidence": "Accept the work as it is?",
     "review": "Ask the reviewer again?",
     "gate": "How shall it go on?",
@@ -169,7 +169,11 @@ def _choices(wish: Mapping[str, Any]) -> tuple[Option, ...]:
 
 def _options(kind: str, stopped: Sequence[Ruled], escalation: str, *, failed: bool) -> tuple[Option, ...]:
     """Two to five answers. ``failed``: repairs were tried in vain, so that more of the same is no answer."""
-    label = {"baseline": "Start nevertheless", "review": "Go on without this review, with a reason"}
+    label = {
+        "baseline": "Start nevertheless",
+        "review": "Go on without this review, with a reason",
+        "integration": "Go on: the one that is merged later is moved onto the other",
+    }
     waive = Option(
         "waive",
         label.get(kind, "Accept it as it is, with a reason"),
@@ -183,6 +187,9 @@ def _options(kind: str, stopped: Sequence[Ruled], escalation: str, *, failed: bo
     if kind == "review":
         retry = Option("retry", "Ask the reviewer again", "retry", recommended=True)
         return (retry, waive, _SKIP, _ABANDON)
+    if kind == "integration":
+        hint = _hint("Try again with a hint, for example which files to leave alone", recommended=False)
+        return (replace(waive, recommended=True), hint, _SKIP, _ABANDON)
     if kind == "empty":
         return (_hint("Try again with a hint", recommended=True), _RETRY, _DONE, _ABANDON)
     if kind == "blocked":

@@ -24,6 +24,7 @@ _READ: Final = 30  # pieces of evidence of one criterion
 _ASK_FOR: Final = (
     "A test that fails without the change and passes with it. Add or change one, and name it in the report's criteria."
 )
+_UNCLEAR: Final = "no claim of the report is clearly about it"
 _NAME_IT: Final = "Name for each criterion what shows it: a test by file and name, or a file and line. It must exist."
 
 
@@ -76,6 +77,11 @@ class Case:
         return [row for row in self.rows if row.strength is Strength.WEAK and not row.guard and not self.no_test]
 
     @property
+    def may_be_proven(self) -> bool:
+        """Whether the agent could do better: tests can be seen, and it named what shows the work, or nothing does."""
+        return not self.problem and (self.claimed or not self.proofs)
+
+    @property
     def proofs(self) -> list[Observation]:
         return [each for each in self.observations if each.proves]
 
@@ -91,17 +97,48 @@ async def weigh_claims(
 ) -> list[Row]:
     """A row for each criterion by what the report says of it, and one for each claim that is about none of them."""
     found, left = assign(criteria, claims)
-    about = [*zip(criteria, found, strict=True), *((claim.criterion, [claim]) for claim in left)]
+    about = list(zip(criteria, found, strict=True)) or [(claim.criterion, [claim]) for claim in left]
+    kept = _kept(context)
     rows = []
     for criterion, said in about:
+        if not said and (row := kept.get(clean(criterion, CRITERION))) is not None:
+            rows.append(row)
+            continue
         texts = [text for claim in said for text in claim.evidence if text.strip()]
         named = [await resolve(text, context, observations) for text in texts[:_READ]]
-        rows.append(_claimed(criterion, named, observations, listed=bool(said)))
+        rows.append(_claimed(criterion, named, observations, _silence(said, left)))
     return rows
 
 
-def _claimed(criterion: str, named: Sequence[Named], observations: Sequence[Observation], *, listed: bool) -> Row:
-    """The strongest of what is named counts. A test that nobody named helps only where something else is there."""
+def _silence(said: Sequence[CriterionClaim], left: Sequence[CriterionClaim]) -> str:
+    """Why a criterion has no evidence, where nothing is named for it."""
+    if said:
+        return "its evidence is empty"
+    return _UNCLEAR if left else "the report says nothing about it"
+
+
+def _kept(context: GateContext) -> dict[str, Row]:
+    """What the published work, from which a follow-up goes on, has shown for each criterion."""
+    rows = [item for each in context.former if each.gate == "proof" for item in each.evidence if "strength" in item]
+    return {
+        str(item["criterion"]): Row(
+            str(item["criterion"]),
+            Strength.STRONG if item["strength"] == Strength.STRONG else Strength.WEAK,
+            tuple(item.get("proof", ())),
+            tuple(item.get("named", ())),
+            str(item.get("why", "")),
+            guard=is_guard(str(item["criterion"])),
+            unknown=True,
+        )
+        for item in rows
+    }
+
+
+def _claimed(criterion: str, named: Sequence[Named], observations: Sequence[Observation], silence: str) -> Row:
+    """The strongest of what is named counts. A test that nobody named helps only where something else is there.
+
+    Words that name nothing are weak: they may be true. What is named and does not exist is none.
+    """
     texts, guard = tuple(each.text for each in named), is_guard(criterion)
     tests = list({id(test): test for each in named for test in each.tests}.values())
     proofs = [each for each in tests if each.proves]
@@ -116,8 +153,11 @@ def _claimed(criterion: str, named: Sequence[Named], observations: Sequence[Obse
     if there := list(dict.fromkeys(text for each in named for text in each.there)):
         why = "; ".join((*there[:_SHOWN], *([missing] if missing else [])))
         return Row(criterion, Strength.WEAK, (), texts, why, guard)
-    why = missing or ("its evidence is empty" if listed else "the report says nothing about it")
-    return Row(criterion, Strength.NONE, (), texts, why)
+    if texts and not missing:
+        why = f"nothing in it can be looked up: {line(texts[0], 120)}"
+        return Row(criterion, Strength.WEAK, (), texts, why, guard)
+    strength = Strength.WEAK if silence == _UNCLEAR else Strength.NONE
+    return Row(criterion, strength, (), texts, missing or silence, guard)
 
 
 def weigh_criteria(criteria: Sequence[str], observations: Sequence[Observation]) -> list[Row]:
@@ -130,7 +170,8 @@ def weigh_criteria(criteria: Sequence[str], observations: Sequence[Observation])
             rows.append(Row(criterion, Strength.STRONG, _names(about, criterion)))
         else:
             why = "no test is clearly about it" if proofs else "no test shows it"
-            rows.append(Row(criterion, Strength.WEAK, why=f"the report names no evidence, and {why}"))
+            why = f"the report names no evidence, and {why}"
+            rows.append(Row(criterion, Strength.WEAK, why=why, guard=is_guard(criterion)))
     return rows
 
 
@@ -141,7 +182,7 @@ def conclude(case: Case) -> Judgement:
         count = _count(len(rejected), "criterion has", "criteria have")
         reason = f"{count} no evidence: {line(rejected[0].criterion, 120)} ({line(rejected[0].why, 120)})"
         return judged(Verdict.FAIL, reason, Route.REPAIR, [_mend(challenge=False), *evidence])
-    weak = [row for row in case.unproven if not row.unknown] if case.claimed and not case.problem else []
+    weak = [row for row in case.unproven if not row.unknown] if case.may_be_proven else []
     if (case.idle or weak) and case.may_challenge:
         reason = _passing(case.idle) if case.idle else f"{_weak(len(weak))}: {line(weak[0].criterion, 120)}"
         return judged(Verdict.FAIL, reason, Route.REPAIR, [_mend(challenge=True), *evidence])

@@ -6,6 +6,8 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
+from psycopg.rows import DictRow
+
 from auto_dev.agents.base import Outcome
 from auto_dev.gates.base import Change, CommandOutcome, Earlier, GateContext, Judgement
 from auto_dev.gates.decisions import without_answered
@@ -108,6 +110,7 @@ async def gate_context_of(
         diff=lambda path: history.diff(base, head, path),
         run_command=bench.run,
         earlier=await _earlier(context, round_number) if round_number else (),
+        former=await _former(context) if context.follows else (),
         attempts_left=context.policy.run.repair_attempts - state.get("repairs", 0),
         trials=bench,
         paths=once(history.paths),
@@ -126,13 +129,19 @@ async def _changes(state: StoryState, context: RunContext) -> list[Change]:
 async def _earlier(context: RunContext, round_number: int) -> tuple[Earlier, ...]:
     async with context.services.db.pool.connection() as conn:
         rows = await runs.earlier_verdicts(conn, context.run_id, round_number)
-    return tuple(
-        Earlier(
-            row["gate"], row["round"], Verdict(row["verdict"]), Route(row["route"]), row["reason"],
-            tuple(row["evidence"]),
-        )
-        for row in rows
-    )  # fmt: skip
+    return tuple(map(_told, rows))
+
+
+async def _former(context: RunContext) -> tuple[Earlier, ...]:
+    async with context.services.db.pool.connection() as conn:
+        rows = await runs.verdicts(conn, context.follows)
+    return tuple(map(_told, rows))
+
+
+def _told(row: DictRow) -> Earlier:
+    return Earlier(
+        row["gate"], row["round"], Verdict(row["verdict"]), Route(row["route"]), row["reason"], tuple(row["evidence"])
+    )
 
 
 def once(ask: Callable[[K], Awaitable[V]]) -> Callable[[K], Awaitable[V]]:

@@ -28,7 +28,7 @@ async def unused(*_: Any) -> Any:
 
 def judge(
     *clashes: Clash,
-    overlaps: Literal["note", "unordered", "ask"] = "unordered",
+    overlaps: Literal["note", "ask"] = "note",
     accepted: Sequence[str] = (),
     created_at: str | None = None,
 ) -> Judgement:
@@ -60,10 +60,12 @@ def judge(
         ({"priority": 1}, {"priority": 3, "pull": "draft", "size": 1}, "S-1"),
         ({"size": 1}, {"pull": "draft", "size": 900}, "S-2"),
         ({"created_at": "2026-01-02"}, {"created_at": "2026-01-01"}, "S-2"),
-        ({"created_at": "2026-01-02"}, {}, ""),
+        ({"created_at": "2026-01-02"}, {}, "S-1"),
         ({"size": 10}, {"size": 21}, "S-1"),
-        ({"size": 10}, {"size": 20}, ""),
-        ({}, {}, ""),
+        ({"size": 10}, {"size": 20}, "S-1"),
+        ({}, {}, "S-1"),
+        ({}, {"story": "S-01"}, "S-01"),
+        ({"story": "S-10"}, {"story": "S-9"}, "S-9"),
     ],
 )
 def test_who_goes_first(mine: dict[str, Any], other: dict[str, Any], first: str) -> None:
@@ -89,23 +91,23 @@ def test_a_conflict_with_an_open_story_is_noted_with_its_files_and_the_order() -
     assert (found.verdict, found.route) == (Verdict.CONCERNS, Route.PROCEED)
     (item,) = found.evidence
     assert (item["story"], item["files"]) == ("S-2", ["a.py", "b.py"])
-    assert item["advice"] == "S-2 first: it is in review already; or let S-1 depend on it"
+    assert item["advice"] == (
+        "S-2 first: it is in review already; S-1 is moved onto it then, or may depend on it (depends_on: [S-2])"
+    )
 
 
-def test_a_conflict_that_nothing_orders_asks_once() -> None:
-    found = judge(OTHER)
+def test_a_conflict_asks_once_where_the_owner_wants_it() -> None:
+    found = judge(OTHER, overlaps="ask")
     assert (found.verdict, found.route) == (Verdict.FAIL, Route.ASK)
     mark = str(found.evidence[0]["fingerprint"])
-    assert judge(OTHER, accepted=[mark]).route is Route.PROCEED
-    assert judge(replace(OTHER, files=("c.py",)), accepted=[mark]).route is Route.ASK
+    assert judge(OTHER, overlaps="ask", accepted=[mark]).route is Route.PROCEED
+    assert judge(replace(OTHER, files=("c.py",)), overlaps="ask", accepted=[mark]).route is Route.ASK
 
 
 @pytest.mark.parametrize(("overlaps", "ordered", "route"), [
     ("note", False, Route.PROCEED),
-    ("unordered", True, Route.PROCEED),
+    ("note", True, Route.PROCEED),
     ("ask", True, Route.ASK),
 ])  # fmt: skip
-def test_the_owner_says_when_it_asks(
-    overlaps: Literal["note", "unordered", "ask"], ordered: bool, route: Route
-) -> None:
+def test_the_owner_says_when_it_asks(overlaps: Literal["note", "ask"], ordered: bool, route: Route) -> None:
     assert judge(replace(OTHER, pull="draft" if ordered else ""), overlaps=overlaps).route is route

@@ -84,23 +84,24 @@ GO.add("empty-nothing", "empty", "Retry webhooks", ["A webhook is tried again af
 PY.add("tiny", "small", "Mend a typing error", ["`replace-me` is called `generate-me`"], edit(".env.example", ("replace-me", "generate-me")))
 GO.add("tiny-mode", "small", "The purge script can be run", ["scripts/purge.sh is executable"], mode("scripts/purge.sh", "100755"), base=[mode("scripts/purge.sh", "100644")])
 
-# What others did meanwhile.
+# What others did meanwhile. A conflict with another open story is noted, and stops where the owner wants to be asked.
+OVERLAPS_ASK: Mapping[str, Any] = {"gates": {"integration": {"overlaps": "ask"}}}
 _FEE = edit("src/ledger/refunds.py", ("WINDOW_DAYS = 30", "WINDOW_DAYS = 45"))
 PY.add("conflict-base", "conflict", "Longer refunds", ["Refunds are possible for 45 days"], _FEE,
     edit("tests/unit/test_refunds.py", ("age_days=30)", "age_days=45)"), ('match="30 days"', 'match="45 days"'), ("age_days=31)", "age_days=46)")),
     moved=[edit("src/ledger/refunds.py", ("WINDOW_DAYS = 30", "WINDOW_DAYS = 60"))], evidence=[["tests/unit/test_refunds.py"]], expect=stops(INTEGRATION))
 JS.add("conflict-story", "conflict", "Heavier parcels", ["Parcels may weigh 40 kg"], edit("src/parcels/postage.js", ("MAX_GRAMS = 30000", "MAX_GRAMS = 40000")),
-    others={"DEP-8001": [edit("src/parcels/postage.js", ("MAX_GRAMS = 30000", "MAX_GRAMS = 25000"))]}, evidence=[["test/postage.test.js"]], expect=stops(INTEGRATION))
+    others={"DEP-8001": [edit("src/parcels/postage.js", ("MAX_GRAMS = 30000", "MAX_GRAMS = 25000"))]}, evidence=[["test/postage.test.js"]], policy=OVERLAPS_ASK, expect=asks(INTEGRATION))
 TS.add("conflict-changed-deleted", "conflict", "Durations in words", ["`duration` says `an hour`"], edit("src/ui/format.ts", ("return `${minutes} min`", "return `${minutes} minutes`")),
-    others={"ATR-8002": [delete("src/ui/format.ts", "src/ui/format.test.ts"), write("src/ui/formatting/index.ts", "export {};\n")]}, evidence=[["src/ui/format.ts"]], expect=stops(INTEGRATION))
+    others={"ATR-8002": [delete("src/ui/format.ts", "src/ui/format.test.ts"), write("src/ui/formatting/index.ts", "export {};\n")]}, evidence=[["src/ui/format.ts"]], policy=OVERLAPS_ASK, expect=asks(INTEGRATION))
 GO.add("conflict-both-added", "conflict", "A package for SMS", ["There is a package sms"], write("internal/sms/sms.go", "// Package sms sends short messages through the gateway.\npackage sms\n"),
     moved=[write("internal/sms/sms.go", "// Package sms cuts texts into parts.\npackage sms\n\nconst Length = 160\n")], expect=stops(INTEGRATION))
 PY.add("conflict-changelog", "conflict", "Changelog of the exports", ["The changelog names the exports"], edit("CHANGELOG.md", ("## 1.8.0\n\n", "## 1.8.0\n\n- Exports are sorted.\n")),
-    others={"LED-8003": [edit("CHANGELOG.md", ("## 1.8.0\n\n", "## 1.8.0\n\n- Tokens can be rotated.\n"))]}, expect=stops(INTEGRATION))
+    others={"LED-8003": [edit("CHANGELOG.md", ("## 1.8.0\n\n", "## 1.8.0\n\n- Tokens can be rotated.\n"))]}, policy=OVERLAPS_ASK, expect=asks(INTEGRATION))
 JS.add("conflict-lockfile", "conflict", "pino 9.1", ["pino is at 9.1"], edit("package.json", ('"pino": "^9.0.0"', '"pino": "^9.1.0"')), edit("package-lock.json", ('"pino": "^9.0.0"', '"pino": "^9.1.0"')),
     moved=[edit("package.json", ('"pino": "^9.0.0"', '"pino": "^9.2.0"')), edit("package-lock.json", ('"pino": "^9.0.0"', '"pino": "^9.2.0"'))], expect=stops(INTEGRATION))
 GO.add("conflict-second-story", "conflict", "Longer pauses", ["Pauses end at two hours"], edit("internal/queue/backoff.go", ("limit = time.Hour", "limit = 2 * time.Hour")), edit("internal/queue/backoff_test.go", ('{"capped", 20, time.Hour}', '{"capped", 20, 2 * time.Hour}')),
-    others={"COU-8004": [append("docs/api.md", "\nMore.\n")], "COU-8005": [edit("internal/queue/backoff.go", ("limit = time.Hour", "limit = 30 * time.Minute"))]}, evidence=[["TestBackoff"]], expect=stops(INTEGRATION))
+    others={"COU-8004": [append("docs/api.md", "\nMore.\n")], "COU-8005": [edit("internal/queue/backoff.go", ("limit = time.Hour", "limit = 30 * time.Minute"))]}, evidence=[["TestBackoff"]], policy=OVERLAPS_ASK, expect=asks(INTEGRATION))
 TS.add("conflict-rename", "conflict", "Rooms by name", ["`fitting` sorts by name"], edit("src/domain/rooms.ts", ("a.seats - b.seats || ", "")),
     moved=[move("src/domain/rooms.ts", "src/domain/room/list.ts"), edit("src/domain/room/list.ts", ("a.seats - b.seats || a.name", "b.seats - a.seats || a.name"))], evidence=[["src/domain/rooms.test.ts"]], expect=stops(INTEGRATION))
 PY.add("parallel-other-lines", "integration-clean", "Describe the retry of refunds", ["docs/operations.md says how often refunds are retried"],
@@ -114,3 +115,5 @@ GO.add("parallel-others-conflict", "integration-clean", "Comment on the limiter"
 JS.add("parallel-moved-far", "integration-clean", "Say which letters numbers have", ["The documentation lists the letters"], append("docs/api.md", "\nTracking numbers have no 0, 1, I or O.\n"),
     moved=[move("src/warehouse/", "src/storage/"), everywhere("../src/warehouse/", "../src/storage/", "test/"), delete("src/labels/", "test/labels.test.js"), cut("CHANGELOG.md", "## 3.1.4")])
 GO.add("parallel-appended", "integration-clean", "A note on migrations", ["The runbook has a note on migrations"], append("docs/runbook.md", "\nMigrations are applied by hand.\n"), moved=[edit("docs/runbook.md", ("# Runbook\n", "# Runbook\n\nFor whoever is on call.\n"))])
+JS.add("overlap-noted", "integration-clean", "Heavier parcels on the page", ["The page says 40 kg"], edit("docs/api.md", ("# ", "# Parcels up to 40 kg: ")),
+    others={"DEP-8010": [edit("docs/api.md", ("# ", "# Parcels up to 25 kg: "))]})
