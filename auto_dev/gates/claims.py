@@ -21,6 +21,7 @@ _TOKEN: Final = re.compile(r"[^\s`'\"<>|,;()]+")
 _TRIM: Final = ".,:;!?*[]{}"
 _PLACE: Final = re.compile(r"^(?P<path>.*?)(?:(?::|#L?)(?P<line>\d+)(?:[-:]L?\d+)*)?$")
 _QUOTED: Final = re.compile(r"`([^`\n]{2,80})`")
+_NAME: Final = re.compile(r"[A-Za-z_][\w.:]*(?:\(\))?")
 _IDENTIFIER: Final = re.compile(
     r"(?<![\w-])(?:--[a-z][\w-]+|[A-Za-z]\w*(?:[_.]\w+)+|[a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*|\w+(?=\(\)))"
 )
@@ -221,6 +222,8 @@ async def _words(text: str, context: GateContext, found: _Found) -> None:
     for word in words:
         if await context.holds(word):
             found.there[f"{line(word, 80)} is there, unchanged"] = None
+        elif _NAME.fullmatch(word) and f"`{word}`" in text:
+            found.missing[f"{line(word, 80)} is in no file"] = None
 
 
 def _mentions(text: str, test: AddedTest) -> bool:

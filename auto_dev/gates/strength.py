@@ -78,8 +78,8 @@ class Case:
 
     @property
     def may_be_proven(self) -> bool:
-        """Whether the agent could do better: tests can be seen, and it named what shows the work, or nothing does."""
-        return not self.problem and (self.claimed or not self.proofs)
+        """Whether the agent could do better: tests can be seen, and it wrote none, or named what shows nothing."""
+        return not self.problem and (self.claimed or not self.observations)
 
     @property
     def proofs(self) -> list[Observation]:

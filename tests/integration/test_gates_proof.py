@@ -75,6 +75,7 @@ class Stage:
         claims: Mapping[str, list[str]] | None = None,
         commands: tuple[str, ...] = (PYTEST,),
         earlier: tuple[Earlier, ...] = (),
+        former: tuple[Earlier, ...] = (),
         attempts_left: int = 2,
         protected: tuple[str, ...] = (),
     ) -> Judged:
@@ -89,6 +90,7 @@ class Stage:
             round=len(earlier),
             report=Report(summary="Done.", confidence=0.95, criteria=criteria),
             earlier=earlier,
+            former=former,
             attempts_left=attempts_left,
         )
         self.repository.judged = context.head_sha
@@ -332,7 +334,8 @@ def test_without_a_command_that_runs_tests_nothing_is_asked_for(stage: Stage) ->
 
 def test_the_owners_protected_tests_prove_nothing_for_the_story(stage: Stage) -> None:
     judged = stage.judge({"app.py": SUB, "accept/test_sub.py": NEW}, protected=("accept/",))
-    assert judged.said == NOTES
+    assert judged.said == SENT_BACK
+    assert judged.strengths == ["weak"]
     assert judged.runs == []
 
 
@@ -369,11 +372,15 @@ def test_only_tests_in_a_story_about_something_else_go_back(shared: Stage) -> No
     assert judged.runs == []
 
 
-def test_a_story_without_new_tests_costs_no_run(shared: Stage) -> None:
+def test_a_story_without_new_tests_goes_back_once_and_costs_no_run(shared: Stage) -> None:
     judged = shared.judge({"app.py": SUB})
-    assert judged.said == NOTES
-    assert "no test was added or changed" in judged.judgement.reason
+    assert judged.said == SENT_BACK
     assert judged.runs == []
+    challenge = Earlier("proof", 0, Verdict.FAIL, Route.REPAIR, "", judged.judgement.evidence)
+    again = shared.judge({"app.py": SUB}, earlier=(challenge,))
+    assert again.said == NOTES
+    assert "no test was added or changed" in again.judgement.reason
+    assert again.runs == []
 
 
 # ── what the report names ─────────────────────────────────────────────────────────────────────────────────────────
@@ -404,8 +411,7 @@ def test_a_named_test_that_proves_is_strong(shared: Stage, evidence: list[str]) 
         (["tests/test_login.py::test_sub"], "tests/test_login.py::test_sub does not exist"),
         (["test_sub.py::test_subtracts_all"], "test_sub.py::test_subtracts_all does not exist"),
         (["src/nowhere.py:12"], "src/nowhere.py does not exist"),
-        (["I checked it by hand"], "nothing that can be looked up"),
-        (["the function `no_such_thing` does it"], "nothing that can be looked up"),
+        (["the function `no_such_thing` does it"], "no_such_thing is in no file"),
     ],
 )
 def test_empty_and_invented_evidence_is_rejected(shared: Stage, evidence: list[str], why: str) -> None:
@@ -425,8 +431,33 @@ def test_a_criterion_that_the_report_leaves_out_is_rejected(shared: Stage) -> No
     assert (judged.said, judged.strengths) == (SENT_BACK, ["strong", "none", "none"])
 
 
+def test_a_claim_that_is_clearly_about_no_criterion_proves_none_and_rejects_none(shared: Stage) -> None:
+    story = STORY.model_copy(update={"acceptance_criteria": ("sub(3, 1) is 2", "the number is printed")})
+    claims = {"sub(3, 1) is 2": ["test_sub"], "Remark": ["nowhere.py"], "Another": ["done"]}
+    judged = shared.judge({"app.py": SUB, "test_sub.py": NEW}, story=story, claims=claims)
+    assert judged.strengths == ["strong", "weak"]
+    assert judged.rows[1]["why"] == "no claim of the report is clearly about it"
+
+
+def test_a_follow_up_keeps_what_the_published_work_has_shown(shared: Stage) -> None:
+    published = shared.judge({"app.py": SUB, "test_sub.py": NEW}, claims={"sub(3, 1) is 2": ["test_sub"]})
+    former = Earlier("proof", 0, Verdict.PASS, Route.PROCEED, "", published.judgement.evidence)
+    work = {"app.py": SUB + "\n\n# more\n"}
+    later = shared.judge(work, claims={"R1": ["done"], "R2": ["done"]}, former=(former,))
+    assert (later.strengths, later.rows[0]["proof"]) == (["strong"], published.rows[0]["proof"])
+    assert later.judgement.route is Route.PROCEED
+
+
 @pytest.mark.parametrize(
-    "evidence", [["app.py:5"], ["`sub` in app.py"], ["test_old.py::test_add"], ["pytest passes"], ["sub_numbers"]]
+    "evidence",
+    [
+        ["app.py:5"],
+        ["`sub` in app.py"],
+        ["test_old.py::test_add"],
+        ["pytest passes"],
+        ["sub_numbers"],
+        ["I checked it by hand"],
+    ],
 )
 def test_what_is_there_and_proves_nothing_goes_back_once(shared: Stage, evidence: list[str]) -> None:
     work = {"app.py": SUB + "\n\nsub_numbers = sub\n"}

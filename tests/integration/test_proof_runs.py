@@ -112,12 +112,11 @@ async def test_the_outcome_on_the_base_is_kept_while_the_tests_stay(project: Any
     assert [name for name in logs(made) if "base-tests" in name] == ["verify-0-base-tests.log"]
 
 
-async def test_a_simple_agent_without_claims_needs_no_other_turn(project: Any) -> None:
+async def test_a_simple_agent_without_claims_and_tests_is_asked_once_for_one(project: Any) -> None:
     made = prepare(project, [turn({"app.py": SUB})])
     assert await asyncio.wait_for(made.once(), 90) is ExitCode.DONE
-    assert await proofs(made) == ["concerns/proceed"]
-    assert len((made.root / "agent.sh.calls").read_text().splitlines()) == 1
-    assert logs(made) == ["baseline-tests.log", "verify-0-tests.log"]
+    assert await proofs(made) == ["fail/repair", "concerns/proceed"]
+    assert len((made.root / "agent.sh.calls").read_text().splitlines()) == 2
 
 
 async def test_an_advisory_gate_stops_nothing(project: Any) -> None:
