@@ -187,7 +187,7 @@ async def test_a_waived_credential_may_leave_and_another_one_asks_again(project:
         await made.control(daemon).answer(asked["id"], "retry", "")
         assert await daemon.serve() is ExitCode.WAITS
     (both,) = await made.fetch("SELECT * FROM decisions WHERE status = 'open'")
-    assert len(both["evidence"]) == 2
+    assert len([item for item in both["evidence"] if item.get("gate") == "secrets"]) == 2
     async with made.open() as daemon:
         await made.control(daemon).answer(both["id"], "waive", "they are revoked")
         assert await daemon.serve() is ExitCode.DONE
@@ -211,7 +211,7 @@ async def test_waiving_other_gates_lets_no_credential_through(project: Any) -> N
         await made.control(daemon).answer(asked["id"], "retry", "")
         assert await daemon.serve() is ExitCode.WAITS
     (asked,) = await made.fetch("SELECT * FROM decisions WHERE status = 'open'")
-    assert {item["gate"] for item in asked["evidence"]} == {"secrets", "scope"}
+    assert {item["gate"] for item in asked["evidence"] if "gate" in item} == {"secrets", "scope"}
     assert "auto-dev" not in git(remote, "branch", "--list")
     assert token not in everything_in(remote)
 

