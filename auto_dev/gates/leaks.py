@@ -13,10 +13,12 @@ from auto_dev.gates.credentials.assigned import Found
 from auto_dev.gates.credentials.scanner import Credentials, Searched, fingerprint
 from auto_dev.gates.paths import matches
 from auto_dev.model import NewBlob, NewCommit
+from auto_dev.text import line
 
 BIGGEST: Final = 64 * 1024 * 1024  # bytes of a file that is looked through
 _BATCH: Final = 32 * 1024 * 1024
 _MESSAGE: Final = "commit message.md"  # prose: only what looks like a credential by itself counts
+_NAMES: Final = "names of files.md"
 _MOST: Final = 200  # different values; each costs some hundredths of a second to name
 
 
@@ -98,13 +100,25 @@ async def _of_blobs(history: Outgoing, batch: Sequence[tuple[str, NewBlob]], cre
     rows = list(zip(readable, found, strict=True))
     too_large = f"it has more than {BIGGEST // 1024 // 1024} MB"
     rows += [((commit, blob), Searched(unread=too_large)) for commit, blob in batch if blob.size > BIGGEST]
-    places = []
+    places = await _of_names(batch, credentials)
     for (commit, blob), searched in rows:
         places += [_Place(hit, blob.path, commit, blob.sha) for hit in searched.found]
         if searched.unread:
             unread = Found(f"it could not be looked through: {searched.unread}", blob.sha, 1)
             places.append(_Place(unread, blob.path, commit, blob.sha))
     return places
+
+
+async def _of_names(batch: Sequence[tuple[str, NewBlob]], credentials: Credentials) -> list[_Place]:
+    """The credentials in the names of files, which leave as well."""
+    named = {line(blob.path, 4_096): (commit, blob) for commit, blob in reversed(batch)}
+    rows = list(named.values())
+    [searched] = await credentials.search([(_NAMES, "\n".join(named).encode("utf-8", "replace"))])
+    return [
+        _Place(Found(f"{found.kind} in a file's name", found.value, 1), blob.path, commit, blob.sha)
+        for found in searched.found
+        for commit, blob in rows[found.line - 1 : found.line]
+    ]
 
 
 def _batches(commits: Sequence[NewCommit]) -> list[list[tuple[str, NewBlob]]]:

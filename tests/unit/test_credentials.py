@@ -9,8 +9,17 @@ import string
 import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
 
 from auto_dev.gates.credentials.assigned import assigned
+from auto_dev.gates.credentials.keys import private_keys
 from auto_dev.gates.credentials.scanner import by_length, fingerprint, hide, shown
 from auto_dev.gates.credentials.values import looks_random
 
@@ -29,10 +38,24 @@ def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def token(claims: dict[str, object], alg: str = "HS256", signed: int = 32) -> str:
+    """A JSON web token of a service."""
+    parts = [json.dumps({"alg": alg, "typ": "JWT"}).encode(), json.dumps(claims).encode(), CHANCE.randbytes(signed)]
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+
+def key(kind: str, form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:
+    made = {"rsa": lambda: rsa.generate_private_key(65537, 2048), "ec": lambda: ec.generate_private_key(ec.SECP256R1())}
+    private = made[kind]() if kind in made else ed25519.Ed25519PrivateKey.generate()
+    return private.private_bytes(Encoding.DER, form, NoEncryption())
+
+
 KEY = drawn(32)
 PASS = drawn(14) + "4x"
 HEX = drawn(32, "0123456789abcdef")
 CHOSEN = "Gart3n" + "zwerg&Co"
+BOT = drawn(10, "123456789") + ":AA" + drawn(33)
+SIGNED = token({"sub": "svc-billing", "role": "admin", "exp": 2_029_910_400})
 
 REAL = [
     ("app/settings.py", f'password = "{PASS}"', PASS),
@@ -76,6 +99,16 @@ REAL = [
     ("n.ipynb", json.dumps({"cells": [{"outputs": [{"text": [f"token: {KEY}\n"]}]}]}), KEY),
     ("tests/test_x.py", f'TOKEN = "{drawn(40)}"', None),
     ("README.md", f"Set API_KEY={drawn(40)} and go.", None),
+    ("src/bot.ts", f"export const BOT = 'https://api.telegram.org/bot{BOT}';", BOT),
+    ("docs/bot.md", f"`{BOT}` is the bot", BOT),
+    ("src/a.ts", f"fetch('https://api.shop.io/v1?access_token={KEY}&page=2')", KEY),
+    ("src/a.ts", f"open('https://shop.io/cb#id_token={SIGNED}')", SIGNED),
+    ("src/a.py", f'REMOTE = "https://{KEY}@git.shop.io/a/b.git"', KEY),
+    ("src/a.py", f"# the old token: {KEY}", KEY),
+    ("src/a.ts", f"await client.login('svc', '{CHOSEN}')", CHOSEN),
+    ("src/a.py", f'session.auth = HTTPBasicAuth("svc", "{CHOSEN}")', CHOSEN),
+    ("src/a.py", f'TOKEN_B64 = "{encoded(KEY)}"', encoded(KEY)),
+    ("tests/fixtures/a.js", f"export const token = '{SIGNED}';", SIGNED),
 ]
 
 
@@ -150,12 +183,49 @@ HARMLESS = [
     ("m.py", "tokens = tokenizer.encode(text); max_tokens = 4096"),
     ("a.pem", "-----BEGIN CERTIFICATE-----\n" + drawn(64) + "\n-----END CERTIFICATE-----"),
     ("id_rsa.pub", "ssh-rsa " + drawn(300) + " me@host"),
+    ("src/a.ts", "fetch(`https://api.shop.io/v1?access_token=${token}&page=2`)"),
+    ("src/a.ts", f"fetch('https://api.shop.io/v1?page_token={KEY}')"),
+    ("src/a.md", "GET https://api.shop.io/v1?api_key=YOUR_API_KEY"),
+    ("src/a.py", 'URL = "https://git@github.com/a/b.git"'),
+    ("src/a.ts", f'dsn: "https://{HEX}@o1.ingest.errors.io/42"'),
+    ("src/a.ts", "await login('ann', password); login('ann', 'secret')"),
+    ("src/a.ts", "const secret = cryptoRandomBytes32Hex; const token = generateAccessTokenV2ForUser;"),
+    ("tests/test_login.py", f'client.login("ann", "{CHOSEN}")'),
+    ("docs/bot.md", "https://api.telegram.org/bot123456:ABC-DEF1234ghIkl-zyx57W2v1u123ew11/getMe"),
+    ("k8s/sealed.yaml", f"kind: SealedSecret\n    password: AgB{drawn(200)}"),
+    ("a.py", f'TOKEN = "{token({"sub": "1234567890", "name": "John Doe"})}"'),
+    ("tests/a.py", f'TOKEN = "{token({"sub": "svc"}, "none", 0)}"'),
+    ("tests/a.py", f'TOKEN = "{token({"sub": "svc"}, signed=6)}"'),
+    ("tests/a.py", f'TOKEN = "{token({"sub": "svc", "exp": 1_516_239_022})}"'),
+    ("tests/a.py", f'TOKEN = "{token({"sub": "svc", "iss": "https://example.com"})}"'),
 ]
 
 
 @pytest.mark.parametrize(("path", "text"), HARMLESS, ids=[f"{n}-{case[0]}" for n, case in enumerate(HARMLESS)])
 def test_what_only_looks_like_a_credential_asks_nobody(path: str, text: str) -> None:
     assert assigned(text.encode(), path) == []
+
+
+def test_private_keys_are_found_without_their_armour() -> None:
+    keys = [key("rsa"), key("ec"), key("ed"), key("rsa", PrivateFormat.TraditionalOpenSSL)]
+    keys.append(key("ec", PrivateFormat.TraditionalOpenSSL))
+    for data in keys:
+        assert [kind for kind, _, _ in private_keys(data, "deploy/key.der")] == ["a private key (DER)"]
+        text = base64.b64encode(data).decode()
+        assert list(private_keys(f"a: 1\nsigning: {text}\n".encode(), "a.yaml")) == [
+            ("a private key (Base64)", text, 2)
+        ]
+        public = load_der_private_key(data, None).public_key()
+        shared = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        assert list(private_keys(shared, "key.der")) == []
+        assert list(private_keys(base64.b64encode(shared), "a.yaml")) == []
+    web = json.dumps({"kty": "EC", "x": drawn(43), "y": drawn(43)}, indent=1)
+    assert list(private_keys(web.encode(), "jwks.json")) == []
+    secret = drawn(43)
+    found = list(private_keys(web.replace('"x"', f'"d": "{secret}", "x"').encode(), "jwks.json"))
+    assert [value for _, value, _ in found] == [secret]
+    putty = f"PuTTY-User-Key-File-3: ssh-rsa\nPublic-Lines: 1\n{drawn(40)}\nPrivate-Lines: 1\n{secret}\nPrivate-MAC: 1\n"
+    assert [value for _, value, _ in private_keys(putty.encode(), "id.ppk")] == [secret]
 
 
 def test_randomness_is_told_from_words() -> None:

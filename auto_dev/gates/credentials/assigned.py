@@ -22,7 +22,7 @@ from auto_dev.gates.credentials.names import (
     names_in,
     takes_bare_words,
 )
-from auto_dev.gates.credentials.values import is_credential, is_placeholder, looks_random
+from auto_dev.gates.credentials.values import is_credential, is_fake, is_placeholder, looks_random
 
 _QUOTED: Final = (
     r"""[bru]{0,2}(?:\\?"(?P<double>(?:[^"\\\n]|\\[^"\n]){6,600})\\?"|'(?P<single>(?:[^'\\\n]|\\.){6,600})'"""
@@ -42,6 +42,11 @@ _BELOW: Final = re.compile(
     rf"""(?i)\bname:\s*["']?(?P<name>[\w.$-]{{1,80}})["']?[ \t]*\n\s*value:[ \t]*(?:{_QUOTED}|{_BARE})"""
 )
 
+# ``login("ann", "…")``: the last of what such a function is given.
+_LOGIN: Final = re.compile(
+    r"(?i)\b(?:log_?in|sign_?in|authenticate|(?:set_?)?(?:http)?(?:basic|proxy|digest)_?auth)\(\s*"
+    rf"(?:[\w.]{{1,60}}|[\"'][^\"'\n]{{1,128}}[\"'])\s*,\s*{_QUOTED}\s*\)"
+)
 _SIGNED: Final = re.compile(rf"(?i)\bjwt\.(?:sign|verify|encode|decode)\([^\n]{{1,120}}?,\s*{_QUOTED}")
 _HEADER: Final = re.compile(
     r"""(?i)\bauthorization\b["'\]]*\s*[:,=]\s*[fbru]{0,2}["'`]?\s*(?P<scheme>basic|bearer|token)\s+"""
@@ -50,6 +55,12 @@ _HEADER: Final = re.compile(
 _ADDRESS: Final = re.compile(
     r"""://(?P<user>[^\s/:@"'`<>]{0,128}):(?P<value>[^\s/@"'`<>]{3,256})@(?P<host>[\w.\[\]:%{}$-]{1,253})"""
 )
+# A token alone before the host, in the query or the fragment of an address, or in its path as Telegram has it.
+_USER: Final = re.compile(
+    r"""://(?P<value>[^\s/:@"'`<>]{20,256})@(?![\w.-]{1,253}/\d+(?![\w/]))"""  # error trackers' addresses end so: public
+)
+_QUERY: Final = re.compile(r"""[?&#](?P<name>[\w.-]{2,80})=(?P<value>[^\s&#"'`<>;,)\]}\\]{8,600})""")
+_BOT: Final = re.compile(r"(?<!\d)(?P<value>\d{8,10}:AA[\w-]{33})(?![\w-])")
 _DSN: Final = re.compile(r""":(?P<value>[^\s:@/"'`]{6,256})@(?:tcp|unix)\(""")
 _CONNECTED: Final = re.compile(r"jdbc:|server\s*=|host\s*=|data source\s*=|user(?: id)?\s*=|uid\s*=", re.IGNORECASE)
 _CONNECTION: Final = re.compile(r"""(?i)(?:^|[;?&"'])\s*(?:password|pwd)\s*=\s*(?P<value>[^;&"'`\s]{6,256})""")
@@ -67,7 +78,7 @@ _ENCODED: Final = re.compile(r"(?m)^\s+(?P<name>[\w.$-]{1,80}):[ \t]*(?P<value>[
 # In lower case: rows without one of these are not looked at, and `find` is forty times quicker than a search.
 _NEEDLES: Final = (
     b"pass", b"pwd", b"secret", b"token", b"key", b"credential", b"://", b"akia", b"asia", b"authorization", b"jwt",
-    b"_auth", b"@tcp", b"@unix", b"sig=",
+    b"_auth", b"@tcp", b"@unix", b"sig=", b"log", b"sign", b"auth", b":aa",
 )  # fmt: skip
 _LONG: Final = 4_000  # characters of a row that are looked at at once
 _OVERLAP: Final = 800
@@ -135,6 +146,10 @@ def _of_row(row: str, *, strict: bool, bare: bool) -> Hits:
                 yield from _given(name, match, strict=strict, bare=True)
         elif begin and row[begin - 1] == "<" and (match := _TAGGED.match(row, end)):
             yield from _given(name, match, strict=strict, bare=True)
+    if "(" in row:
+        for match in _LOGIN.finditer(row):
+            if is_credential(value := _value(match)[0], password=True, strict=strict):
+                yield "a password in a login", value
     for match in _SIGNED.finditer(row):
         if is_credential(value := _value(match)[0], password=True, strict=strict):
             yield "a signing key in the code", value
@@ -146,8 +161,8 @@ def _given(name: str, match: re.Match[str], *, strict: bool, bare: bool) -> Hits
     value, quoted = _value(match)
     if not quoted:
         value = value.rstrip(".:")
-        # In code a bare word is an expression; in prose only a random one is more than a word.
-        if not bare and not (strict and looks_random(value, 20)):
+        # In code a bare word is an expression and in prose a word, unless it is a random one.
+        if not bare and not looks_random(value, 20):
             return
     password = is_chosen_by_people(name)
     plain = _decoded(value) if len(value) < 200 else ""
@@ -174,7 +189,9 @@ def _of_connections(row: str, *, strict: bool) -> Hits:
 
     kinds: list[tuple[str, re.Pattern[str], str, Callable[[str], bool]]] = [
         ("://", _ADDRESS, "a password in an address", real),
+        ("@", _USER, "a token in an address", drawn),
         ("@", _DSN, "a password in an address", real),
+        (":AA", _BOT, "a bot's token", lambda value: not is_fake(value)),
         ("sig=", _SIGNATURE, "a signed address", drawn),
         ("IA", _AWS, "an AWS access key id", _is_key_id),
         (":_", _REGISTRY, "a registry token", lambda value: not is_placeholder(value)),
@@ -185,6 +202,9 @@ def _of_connections(row: str, *, strict: bool) -> Hits:
     for hint, pattern, kind, fits in kinds:
         if hint in row:
             yield from ((kind, match["value"]) for match in pattern.finditer(row) if fits(match["value"]))
+    for match in _QUERY.finditer(row) if "=" in row and ("://" in row or "?" in row) else ():
+        if is_credential_name(match["name"]) and drawn(match["value"]):
+            yield f"a credential in an address ({match['name']})", match["value"]
     for match in _HEADER.finditer(row):
         if match["scheme"].lower() != "basic":
             if drawn(match["value"]):

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from auto_dev.errors import AutoDevError
+from auto_dev.gates.credentials import jwt
 from auto_dev.gates.credentials.assigned import Found, assigned
+from auto_dev.gates.credentials.keys import private_keys
 from auto_dev.gates.credentials.names import is_made_up
 from auto_dev.gates.credentials.values import entropy, is_credential, is_fake
 
@@ -35,7 +37,6 @@ _KEY_STORE: Final = re.compile(
 _RULER: Final = re.compile(r"-----(?:BEGIN|END) [A-Z ]{1,40}-----")
 _TAR_MAGIC: Final = 257
 _ELSEWHERE: Final = frozenset(("betterleaks.generic-credential-uri",))  # found here, with more schemes and less noise
-_EXAMPLE_TOKEN: Final = re.compile(r"eyJzdWIiOiIxMjM0NTY3ODkw")  # the payload of jwt.io's example
 
 _lock: Final = threading.Lock()
 _loaded: list[kingfisher_sdk.Scanner] = []
@@ -121,6 +122,8 @@ def _in_text(scanner: kingfisher_sdk.Scanner, path: str, data: bytes) -> Iterato
     for hit in hits:
         if hit.visible and hit.rule_id not in _ELSEWHERE and _is_real(hit.rule_id, hit.secret, path):
             yield Found(_kind(hit.rule_id), hit.secret, int(hit.location["line"]))
+    for kind, value, line in private_keys(data, path):
+        yield Found(kind, value, line)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = data.decode("utf-16", "replace").encode()
     if b"\0" not in data[:8_000]:
@@ -132,7 +135,7 @@ def _is_real(rule: str, secret: str, path: str) -> bool:
         body = re.sub(r"-----[^-]*-----|\s|\\n", "", secret)
         return len(body) >= 60 and entropy(body) > 4.0
     if "jwt" in rule:
-        return not (is_made_up(path) or _EXAMPLE_TOKEN.search(secret))
+        return not (jwt.is_token(secret) and jwt.opens_nothing(secret))
     if "curl" in rule:
         return is_credential(secret.partition(":")[2] or secret, password=True, strict=is_made_up(path))
     return not is_fake(secret)

@@ -8,6 +8,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import Final
 
+from auto_dev.gates.credentials import jwt
+
 SHORTEST: Final = 8
 LONGEST: Final = 600
 _ENOUGH: Final = 128  # characters that tell what the rest is like
@@ -20,6 +22,7 @@ _HASHED: Final = re.compile(
     r"|pbkdf2|scrypt:|bcrypt|argon2",
     re.IGNORECASE,
 )
+_SEALED: Final = re.compile(r"Ag[A-D][A-Za-z0-9+/=]{100,}|ENC\[.*")  # encrypted to be committed: Sealed Secrets, SOPS
 # What a program fills in, or reads from elsewhere.
 _TEMPLATE: Final = re.compile(
     r"\$\{|\$\(|\$[A-Z][A-Z_]{3,}|^\$\w+$|\{\{|\}\}|<[%$\w]|%\(|^%[A-Za-z_]+%$|%[sdv]\b|^@[\w.]+@?$|^[<&*]|#\{|\{[\w.!:]*\}|\w\(\)"
@@ -73,9 +76,12 @@ def entropy(text: str) -> float:
 
 def is_placeholder(value: str) -> bool:
     """Whether ``value`` obviously stands for a credential, or names the place where one is read from."""
+    if jwt.is_token(value):
+        return jwt.opens_nothing(value)
     return bool(
         _OWN.fullmatch(value) or _TEMPLATE.search(value) or _FAKE_WORDS.search(value) or len(set(value)) < 5
         or _HASHED.match(value) or _ELSEWHERE.search(value) or _PLAIN_FACTS.fullmatch(value)
+        or _SEALED.fullmatch(value)
     )  # fmt: skip
 
 
@@ -92,7 +98,9 @@ def is_credential(value: str, *, password: bool, strict: bool) -> bool:
     """
     if not SHORTEST <= len(value) <= LONGEST or _SPACE.search(value):
         return False
-    value = value[:_ENOUGH]
+    if jwt.is_token(value):
+        return not jwt.opens_nothing(value)
+    value = value if _SEALED.fullmatch(value) else value[:_ENOUGH]
     if is_placeholder(value) or _UUID.fullmatch(value):
         return False
     if looks_random(value, 20 if strict else 12 if password else 16):
