@@ -45,8 +45,12 @@ def token(claims: dict[str, object], alg: str = "HS256", signed: int = 32) -> st
 
 
 def key(kind: str, form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:
-    made = {"rsa": lambda: rsa.generate_private_key(65537, 2048), "ec": lambda: ec.generate_private_key(ec.SECP256R1())}
-    private = made[kind]() if kind in made else ed25519.Ed25519PrivateKey.generate()
+    """A private key in DER."""
+    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+    if kind == "rsa":
+        private = rsa.generate_private_key(65537, 2048)
+    else:
+        private = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else ed25519.Ed25519PrivateKey.generate()
     return private.private_bytes(Encoding.DER, form, NoEncryption())
 
 
@@ -224,7 +228,9 @@ def test_private_keys_are_found_without_their_armour() -> None:
     secret = drawn(43)
     found = list(private_keys(web.replace('"x"', f'"d": "{secret}", "x"').encode(), "jwks.json"))
     assert [value for _, value, _ in found] == [secret]
-    putty = f"PuTTY-User-Key-File-3: ssh-rsa\nPublic-Lines: 1\n{drawn(40)}\nPrivate-Lines: 1\n{secret}\nPrivate-MAC: 1\n"
+    putty = (
+        f"PuTTY-User-Key-File-3: ssh-rsa\nPublic-Lines: 1\n{drawn(40)}\nPrivate-Lines: 1\n{secret}\nPrivate-MAC: 1\n"
+    )
     assert [value for _, value, _ in private_keys(putty.encode(), "id.ppk")] == [secret]
 
 

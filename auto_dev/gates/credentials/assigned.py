@@ -55,10 +55,9 @@ _HEADER: Final = re.compile(
 _ADDRESS: Final = re.compile(
     r"""://(?P<user>[^\s/:@"'`<>]{0,128}):(?P<value>[^\s/@"'`<>]{3,256})@(?P<host>[\w.\[\]:%{}$-]{1,253})"""
 )
-# A token alone before the host, in the query or the fragment of an address, or in its path as Telegram has it.
-_USER: Final = re.compile(
-    r"""://(?P<value>[^\s/:@"'`<>]{20,256})@(?![\w.-]{1,253}/\d+(?![\w/]))"""  # error trackers' addresses end so: public
-)
+# A token alone before the host, in the query or the fragment of an address, or in its path as Telegram has it. What
+# ends in a number is the address of an error tracker, which is public.
+_USER: Final = re.compile(r"""://(?P<value>[^\s/:@"'`<>]{20,256})@(?![\w.-]{1,253}/\d+(?![\w/]))""")
 _QUERY: Final = re.compile(r"""[?&#](?P<name>[\w.-]{2,80})=(?P<value>[^\s&#"'`<>;,)\]}\\]{8,600})""")
 _BOT: Final = re.compile(r"(?<!\d)(?P<value>\d{8,10}:AA[\w-]{33})(?![\w-])")
 _DSN: Final = re.compile(r""":(?P<value>[^\s:@/"'`]{6,256})@(?:tcp|unix)\(""")

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 _SIGNED: Final = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]*")
 _MADE_UP: Final = re.compile(
-    r"1234567890|john ?doe|jane ?doe|alice|bob|example|placeholder|dummy|fake|sample|\btest|mock|foo|lorem", re.IGNORECASE
+    r"1234567890|john ?doe|jane ?doe|alice|bob|example|placeholder|dummy|fake|sample|\btest|mock|foo|lorem",
+    re.IGNORECASE,
 )
 _SHORTEST: Final = 32  # bytes of a signature: HS256 makes the shortest one that is in use
 _PAST: Final = 1_735_689_600  # what ended before 2025 was no credential any more when this was written

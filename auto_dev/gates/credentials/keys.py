@@ -13,7 +13,7 @@ from auto_dev.gates.credentials.values import entropy, is_fake
 
 _ARMOUR: Final = b"PRIVATE KEY-----"
 _BASE64: Final = re.compile(rb"(?<![A-Za-z0-9+/=])M[A-Za-z0-9+/]{59,20000}={0,2}")
-_PUTTY: Final = re.compile(rb"Private-Lines:[ \t]*\d{1,3}\r?\n(?P<value>(?:[A-Za-z0-9+/=]{1,80}\r?\n?){1,100})")
+_PUTTY: Final = re.compile(rb"Private-Lines:[ \t]*\d{1,3}\r?\n(?P<value>(?:[A-Za-z0-9+/=]{1,80}\r?\n){1,100})")
 _JWK: Final = re.compile(rb'"d"\s{0,20}:\s{0,20}"(?P<value>[\w-]{42,1400})"')
 _BIGGEST: Final = 16 * 1024  # bytes of a key
 
@@ -56,7 +56,11 @@ def _is_key(data: bytes) -> bool:
     if len(data) < 40 or data[0] != 0x30:
         return False
     at = 2 + (data[1] & 0x7F if data[1] & 0x80 else 0)
-    return at < 7 and data[at : at + 2] == b"\x02\x01" and data[at + 2 : at + 4] in (b"\0\x30", b"\0\x02", b"\1\x04", b"\1\x30")
+    return (
+        at < 7
+        and data[at : at + 2] == b"\x02\x01"
+        and data[at + 2 : at + 4] in (b"\0\x30", b"\0\x02", b"\1\x04", b"\1\x30")
+    )
 
 
 def _length(data: bytes) -> int:

@@ -13,7 +13,8 @@ _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01
 _LONGEST: Final = 80
 
 _TAIL: Final = (
-    r"(?:[_.-]?(?:value|text|plain|string|default|b64|base64|encoded|prod(?:uction)?|dev|stag(?:e|ing)|live|old|new|base|v?\d{1,2}))?"
+    r"(?:[_.-]?(?:value|text|plain|string|default|b(?:ase)?64|"
+    r"prod(?:uction)?|dev|stag(?:e|ing)|live|old|new|base|v?\d{1,2}))?"
 )
 _ENDS: Final = re.compile(
     r"(?:pass(?:word|wd|phrase|code)|pwd|(?:^|[_.-])pass|secret|token|credentials?|"
