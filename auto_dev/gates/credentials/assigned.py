@@ -31,8 +31,24 @@ _QUOTED: Final = (
 _BARE: Final = r"""(?P<bare>[^\s"'`,;<>{}()\[\]\\]{6,600})"""
 _TYPE: Final = r"(?:\s*:\s*(?:&'?\w{0,10} ?str|str|string|bytes|Final(?:\[str\])?|SecretStr)|\s+string)?"
 
+# What stands around a value and leaves it what it is, and what it is given to when nothing else is.
+_WRAPPED: Final = (
+    r"(?:(?:\[\]byte|bytes|str|String|SecretStr|Secret|Buffer\.from|atob|(?:base64\.)?(?:urlsafe_)?b64decode|"
+    r"Base64\.(?:strict_)?decode(?:64)?|new TextEncoder\(\)\.encode)\(\s*)?"
+)
+_ELSE: Final = r"(?:[\w.\[\]()'\"?]{1,80}\s{1,3}(?:or|\|\||\?\?)\s{1,3})?"
+
 # What may follow a name. Each is matched where the name ends.
-_GIVEN: Final = re.compile(rf"""(?i)\\?["']?\]?{_TYPE}\s{{0,6}}(?:=>|:=|\?=|=|:)\s{{0,6}}(?:{_QUOTED}|{_BARE})""")
+_GIVEN: Final = re.compile(
+    rf"""(?i)\\?["']?\]?{_TYPE}\s{{0,6}}(?:=>|:=|\?=|=|:)\s{{0,6}}(?:{_ELSE}{_WRAPPED}{_QUOTED}|{_BARE})"""
+)
+_OTHERWISE: Final = re.compile(rf"""(?i)["'\])]{{0,3}}\s{{1,3}}(?:or|\|\|=?|\?\?=?)\s{{1,3}}{_WRAPPED}{_QUOTED}""")
+_SHELL_ELSE: Final = re.compile(r"""(?<=\w):[-=](?P<bare>[^\s"'`{}$]{6,600})\}""")
+_NAMED: Final = re.compile(r"""["']\s{0,3}>\s{0,3}(?P<bare>[^<>\s]{6,600})\s{0,3}</""")
+_SPOKEN: Final = re.compile(
+    r"""(?i)(?:\s+(?:of|for|on|in|to|from|at|the|our|is|was|staging|production|prod|test\w*|key)){0,5}\s+[`"']?"""
+    r"""(?P<bare>[^\s`"'<>]{20,600})"""
+)
 _PAIR: Final = re.compile(rf"""(?i)["']\s*,\s*{_QUOTED}""")
 _CALLED: Final = re.compile(rf"(?i)\(\s*{_QUOTED}\s*[,)]")
 _OPTION: Final = re.compile(rf"""(?i)(?:=|\s+|["']\s*,\s*)(?:{_QUOTED}|{_BARE})""")
@@ -42,12 +58,38 @@ _BELOW: Final = re.compile(
     rf"""(?i)\bname:\s*["']?(?P<name>[\w.$-]{{1,80}})["']?[ \t]*\n\s*value:[ \t]*(?:{_QUOTED}|{_BARE})"""
 )
 
+_JSON_BELOW: Final = re.compile(
+    rf"""(?i)"(?:name|key)"\s{{0,9}}:\s{{0,9}}"(?P<name>[\w.$-]{{1,80}})"\s{{0,9}},\s{{0,40}}"value"\s{{0,9}}:\s{{0,9}}{_QUOTED}"""
+)
+_BREAK: Final = re.compile(r"(?:[:=][ \t]{0,9}[(>|]?[-+]?|</key>)[ \t]{0,9}\r?\n[ \t]{0,200}(?=[\"'`\w<])")
+_OPEN: Final = re.compile(rf"""(?i)\\?["']?\]?{_TYPE}\s{{0,6}}(?:=|:|</key>)""")
+_CLOSED: Final = re.compile(rf"(?:<string>(?P<bare>[^<>\s]{{6,600}})</string>|{_WRAPPED}{_QUOTED})")
+_BLOCK: Final = re.compile(r"(?P<bare>\S{6,600})[ \t]*(?=\n|$)")
+
 # ``login("ann", "…")``: the last of what such a function is given.
 _LOGIN: Final = re.compile(
     r"(?i)\b(?:log_?in|sign_?in|authenticate|(?:set_?)?(?:http)?(?:basic|proxy|digest)_?auth)\(\s*"
     rf"(?:[\w.]{{1,60}}|[\"'][^\"'\n]{{1,128}}[\"'])\s*,\s*{_QUOTED}\s*\)"
 )
+# What is keyed with a secret: ``createHmac('sha256', '…')``, ``hmac.New(sha256.New, []byte("…"))``, ``Fernet("…")``.
+_KEYED: Final = re.compile(
+    rf"(?i)\b(?:createHmac|createCipheriv|createSecretKey|hmac\.new|HmacSHA\d+|Fernet|SecretKeySpec)\(\s*"
+    rf"(?:[\w.'\"-]{{1,40}}\s*,\s*)?{_WRAPPED}{_QUOTED}"
+)
+_SQL: Final = re.compile(rf"(?i)\b(?:password|identified\s{{1,3}}(?:with\s{{1,3}}\w+\s{{1,3}})?by)\s{{1,3}}{_QUOTED}")
+_COMMAND: Final = re.compile(
+    rf"\b(?:mysql(?:dump|admin|import)?|mariadb|sshpass)\b[^\n|;&]{{0,200}}?\s-p ?(?:{_QUOTED}|{_BARE})"
+)
+_PAIRED: Final = re.compile(
+    rf"(?i)\bauth\s{{0,3}}[=:]\s{{0,3}}[(\[]\s{{0,3}}[\"'][^\"'\n]{{1,128}}[\"']\s*,\s*{_QUOTED}"
+)
+_BEARER: Final = re.compile(r"(?i)(?:^|[\s\"'`:-])bearer\s{1,3}(?P<value>[\w.~+/=-]{20,600})")
+_PLAIN_HEX: Final = re.compile(r"[0-9a-fA-F]+[.,;:)]?")
 _SIGNED: Final = re.compile(rf"(?i)\bjwt\.(?:sign|verify|encode|decode)\([^\n]{{1,120}}?,\s*{_QUOTED}")
+_OF_PEOPLE: Final = {
+    _LOGIN: "a password in a login", _PAIRED: "a password in a login", _SQL: "a password in SQL",
+    _COMMAND: "a password in a command", _KEYED: "a signing key in the code", _SIGNED: "a signing key in the code",
+}  # fmt: skip
 _HEADER: Final = re.compile(
     r"""(?i)\bauthorization\b["'\]]*\s*[:,=]\s*[fbru]{0,2}["'`]?\s*(?P<scheme>basic|bearer|token)\s+"""
     r"(?P<value>[\w.~+/=-]{8,600})"
@@ -77,7 +119,8 @@ _ENCODED: Final = re.compile(r"(?m)^\s+(?P<name>[\w.$-]{1,80}):[ \t]*(?P<value>[
 # In lower case: rows without one of these are not looked at, and `find` is forty times quicker than a search.
 _NEEDLES: Final = (
     b"pass", b"pwd", b"secret", b"token", b"key", b"credential", b"://", b"akia", b"asia", b"authorization", b"jwt",
-    b"_auth", b"@tcp", b"@unix", b"sig=", b"log", b"sign", b"auth", b":aa",
+    b"_auth", b"@tcp", b"@unix", b"sig=", b"log", b"sign", b"auth", b":aa", b"pw",
+    b"bearer", b"identified", b"hmac", b"fernet", b"cipher", b"mysql", b"mariadb",
 )  # fmt: skip
 _LONG: Final = 4_000  # characters of a row that are looked at at once
 _OVERLAP: Final = 800
@@ -105,7 +148,7 @@ def assigned(data: bytes, path: str) -> list[Found]:
     for number, row in _rows(data):
         for part in _parts(row):
             found += (Found(kind, value, number) for kind, value in _of_row(part, strict=strict, bare=bare))
-    for search in (_of_names_and_values, _of_logins, _of_encoded):
+    for search in (_of_names_and_values, _of_next_rows, _of_logins, _of_encoded):
         found += (Found(kind, value, number) for kind, value, number in search(data, path))
     return found
 
@@ -137,22 +180,28 @@ def _parts(row: str) -> Iterator[str]:
 
 def _of_row(row: str, *, strict: bool, bare: bool) -> Hits:
     for name, begin, end in islice(names_in(row), _MOST):
-        for pattern in (_GIVEN, _PAIR, _CALLED, _ATTRIBUTE):
+        for pattern in (_GIVEN, _PAIR, _CALLED, _ATTRIBUTE, _OTHERWISE):
             if match := pattern.match(row, end):
                 yield from _given(name, match, strict=strict, bare=bare)
-        if row.startswith("--", max(begin - 2, 0)) or row[begin:].startswith("--") or row[max(begin - 1, 0)] == "-":
-            if match := _OPTION.match(row, end):
+        if (match := _SPOKEN.match(row, end)) and not _PLAIN_HEX.fullmatch(match["bare"]):
+            yield from _given(name, match, strict=strict, bare=False)
+        for pattern in _bare_ones(row, begin):
+            if match := pattern.match(row, end):
                 yield from _given(name, match, strict=strict, bare=True)
-        elif begin and row[begin - 1] == "<" and (match := _TAGGED.match(row, end)):
-            yield from _given(name, match, strict=strict, bare=True)
-    if "(" in row:
-        for match in _LOGIN.finditer(row):
+    for pattern, kind in _OF_PEOPLE.items():
+        for match in pattern.finditer(row):
             if is_credential(value := _value(match)[0], password=True, strict=strict):
-                yield "a password in a login", value
-    for match in _SIGNED.finditer(row):
-        if is_credential(value := _value(match)[0], password=True, strict=strict):
-            yield "a signing key in the code", value
+                yield kind, value
     yield from _of_connections(row, strict=strict)
+
+
+def _bare_ones(row: str, begin: int) -> Iterator[re.Pattern[str]]:
+    """What takes a bare word as its value after the name that begins at ``begin``."""
+    yield from (_SHELL_ELSE, _NAMED)
+    if row.startswith("--", max(begin - 2, 0)) or row[begin:].startswith("--") or row[max(begin - 1, 0)] == "-":
+        yield _OPTION
+    elif begin and row[begin - 1] == "<":
+        yield _TAGGED
 
 
 def _given(name: str, match: re.Match[str], *, strict: bool, bare: bool) -> Hits:
@@ -161,7 +210,7 @@ def _given(name: str, match: re.Match[str], *, strict: bool, bare: bool) -> Hits
     if not quoted:
         value = value.rstrip(".:")
         # In code a bare word is an expression and in prose a word, unless it is a random one.
-        if not bare and not looks_random(value, 20):
+        if not bare and not looks_random(value := value.split("&", 1)[0], 20 if strict else 24):
             return
     password = is_chosen_by_people(name)
     plain = _decoded(value) if len(value) < 200 else ""
@@ -178,23 +227,20 @@ def _value(match: re.Match[str]) -> tuple[str, bool]:
 
 
 def _of_connections(row: str, *, strict: bool) -> Hits:
-    """Addresses, headers and connection strings."""
+    """Addresses and connection strings, and what headers hold."""
 
     def real(value: str) -> bool:
         return _is_password(value, strict=strict)
 
-    def drawn(value: str) -> bool:
-        return looks_random(value, 20) and not is_placeholder(value)
-
     kinds: list[tuple[str, re.Pattern[str], str, Callable[[str], bool]]] = [
         ("://", _ADDRESS, "a password in an address", real),
-        ("@", _USER, "a token in an address", drawn),
+        ("@", _USER, "a token in an address", _is_drawn),
         ("@", _DSN, "a password in an address", real),
         (":AA", _BOT, "a bot's token", lambda value: not is_fake(value)),
-        ("sig=", _SIGNATURE, "a signed address", drawn),
+        ("sig=", _SIGNATURE, "a signed address", _is_drawn),
         ("IA", _AWS, "an AWS access key id", _is_key_id),
         (":_", _REGISTRY, "a registry token", lambda value: not is_placeholder(value)),
-        ("=", _ACCOUNT, "an account key", drawn),
+        ("=", _ACCOUNT, "an account key", _is_drawn),
     ]
     if _CONNECTED.search(row):
         kinds.append(("=", _CONNECTION, "a password in a connection string", real))
@@ -202,14 +248,25 @@ def _of_connections(row: str, *, strict: bool) -> Hits:
         if hint in row:
             yield from ((kind, match["value"]) for match in pattern.finditer(row) if fits(match["value"]))
     for match in _QUERY.finditer(row) if "=" in row and ("://" in row or "?" in row) else ():
-        if is_credential_name(match["name"]) and drawn(match["value"]):
+        if is_credential_name(match["name"]) and _is_drawn(match["value"]):
             yield f"a credential in an address ({match['name']})", match["value"]
+    yield from _of_headers(row, strict=strict)
+
+
+def _of_headers(row: str, *, strict: bool) -> Hits:
+    for match in _BEARER.finditer(row):
+        if _is_drawn(match["value"]):
+            yield "a token in a header", match["value"]
     for match in _HEADER.finditer(row):
         if match["scheme"].lower() != "basic":
-            if drawn(match["value"]):
+            if _is_drawn(match["value"]):
                 yield "a token in a header", match["value"]
         elif _holds_password(match["value"], strict=strict):
             yield "a password in a Basic header", match["value"]
+
+
+def _is_drawn(value: str) -> bool:
+    return looks_random(value, 20) and not is_placeholder(value)
 
 
 def _is_key_id(value: str) -> bool:
@@ -233,14 +290,32 @@ Placed = Iterator[tuple[str, str, int]]  # kind, value, line
 
 
 def _of_names_and_values(data: bytes, path: str) -> Placed:
-    """``- name: X`` with ``value: Y`` in the next row."""
-    if not path.lower().endswith((".yml", ".yaml")) or b"value:" not in data:
+    """``- name: X`` with ``value: Y`` in the next row, ``"name": "X", "value": "Y"`` in JSON."""
+    pattern = _BELOW if path.lower().endswith((".yml", ".yaml")) else _JSON_BELOW
+    if (b"value:" if pattern is _BELOW else b'"value"') not in data:
         return
     text = data.decode("utf-8", "replace")
-    for match in _BELOW.finditer(text):
+    for match in pattern.finditer(text):
         if is_credential_name(match["name"]):
             for kind, value in _given(match["name"], match, strict=is_made_up(path), bare=True):
                 yield kind, value, _line(text, match.end())
+
+
+def _of_next_rows(data: bytes, path: str) -> Placed:
+    """A name at the end of a row and its value alone in the next one."""
+    text, strict = data.decode("utf-8", "replace"), is_made_up(path)
+    block = path.lower().endswith((".yml", ".yaml"))
+    for match in _BREAK.finditer(text):
+        row = text[max(text.rfind("\n", 0, match.start()) + 1, match.start() - 200) : match.end()]
+        names = [(name, end) for name, _, end in names_in(row) if _OPEN.match(row, end)]
+        value = _CLOSED.match(text, match.end())
+        if value is None and block and match[0][0] == ":":
+            value = _BLOCK.match(text, match.end())
+        if value is None:
+            continue
+        for name, _ in names[-1:]:
+            for kind, found in _given(name, value, strict=strict, bare=True):
+                yield kind, found, _line(text, value.start())
 
 
 def _of_logins(data: bytes, path: str) -> Placed:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-HIT: Final = re.compile(r"pass|pwd|secret|token|key|credential", re.IGNORECASE)
+HIT: Final = re.compile(r"pass|pwd?|secret|token|key|credential", re.IGNORECASE)
 _REST: Final = re.compile(r"[\w.$-]*")
 _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-")
 _LONGEST: Final = 80
@@ -17,7 +17,7 @@ _TAIL: Final = (
     r"prod(?:uction)?|dev|stag(?:e|ing)|live|old|new|base|v?\d{1,2}))?"
 )
 _ENDS: Final = re.compile(
-    r"(?:pass(?:word|wd|phrase|code)|pwd|(?:^|[_.-])pass|secret|token|credentials?|"
+    r"(?:pass(?:word|wd|phrase|code)|pwd|(?:^|[_.-])(?:pass|pw)|secret|token|credentials?|"
     r"(?:api|access|auth|private|signing|signature|encryption|master|account|shared|secret|storage|service|admin|"
     r"subscription|session|hmac|jwt|webhook|app|client|license|fernet|cookie|crypt\w{0,6})[_.-]?key)" + _TAIL + "$",
     re.IGNORECASE,
@@ -32,7 +32,7 @@ _BEFORE: Final = (
     " lex type verify instrumentation commit git"
 )
 _HARMLESS: Final = frozenset(_BEFORE.split())
-_CHOSEN: Final = re.compile(r"pass|pwd", re.IGNORECASE)
+_CHOSEN: Final = re.compile(r"pass|pwd?", re.IGNORECASE)
 
 _DATA: Final = re.compile(
     r"(?:^|/)(?:[\w.-]*\.env(?:\.[\w.-]*)?|\.?env[\w.-]*|dockerfile[\w.-]*|makefile|\.npmrc|\.netrc|\.pypirc|procfile)$",
@@ -43,7 +43,7 @@ _DATA_ENDINGS: Final = (
     ".service", ".config", ".tfvars", ".ipynb",
 )  # fmt: skip
 _MADE_UP: Final = re.compile(
-    r"(?:^|/)(?:tests?|specs?|__tests__|testdata|test[_-]?data|fixtures?|mocks?|__mocks__|cassettes?|snapshots?|"
+    r"(?:^|/)(?:tests?|specs?|__tests__|testdata|test[_-]?data|fixtures?|mocks?|__mocks__|cassettes?|(?:__)?snapshots?(?:__)?|"
     r"examples?|samples?|docs?|demo)/"
     r"|(?:^|/)(?:test_[^/]*|conftest\.py|readme[^/]*|changelog[^/]*)$"
     r"|[._-](?:test|tests|spec|example|sample|template|dist|tmpl|default)(?:\.\w+)?$|\.(?:md|mdx|rst|adoc|txt|html?)$",
@@ -51,7 +51,7 @@ _MADE_UP: Final = re.compile(
 )
 _GENERATED: Final = re.compile(
     r"(?:^|/)(?:[^/]*\.lock|[^/]*-lock\.(?:json|ya?ml)|npm-shrinkwrap\.json|go\.sum|"
-    r"[^/]*\.(?:min\.js|min\.css|map|svg|snap|woff2?|ttf|po|pot|xlf|csv|tsv))$",
+    r"[^/]*\.(?:min\.js|min\.css|map|svg|woff2?|ttf|po|pot|xlf|csv|tsv))$",
     re.IGNORECASE,
 )
 
