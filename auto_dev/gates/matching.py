@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
+from auto_dev.gates.syntax.canon import PARTS
 from auto_dev.gates.syntax.names import names
 from auto_dev.gates.syntax.strength import Check, Level, weaker
 from auto_dev.gates.syntax.suite import Case
@@ -150,7 +152,18 @@ def _no_worse(old: Check, new: Check) -> bool:
 def guard_lost(old: Check, new: Check) -> str:
     """What keeps ``new`` from running that did not keep ``old``."""
     added = [guard for guard in new.guards if guard in _GUARDS and guard not in old.guards]
+    if not added and len(old.over) == len(new.over):
+        return next((how for was, now in zip(old.over, new.over, strict=True) if (how := _narrowed(was, now))), "")
     return _GUARDS[added[0]] if added else ""
+
+
+def _narrowed(was: str, now: str) -> str:
+    """Whether a loop that ran over all of something runs over a part of it."""
+    if was == now or was not in now:
+        return ""
+    rest = now.replace(was, "", 1)
+    before = Counter(PARTS.findall(was))
+    return f"it runs only over {now[:100]} now" if Counter(PARTS.findall(rest)) - before else ""
 
 
 def _settle(
@@ -211,18 +224,19 @@ def _subject(old: Check, new: Check) -> bool:
 
 def covered(old: Check, new: Sequence[Check]) -> bool:
     """Whether a whole object's comparison lives on in those of its members, or a member's in one of the whole."""
+    least = old.demanded if old.aspect == "calls" else Level.PATTERN
     members = {
         check.subject or check.spoken
         for check in new
         if check.counts
-        and check.level >= Level.PATTERN
+        and check.level >= least
         and (_inside(check.subject, old.subject) or _inside(check.spoken, old.spoken))
     }
     if len(members) >= max(ceil(old.parts / 2), 1):
         return True
     return any(
         check.counts
-        and check.level >= Level.PATTERN
+        and check.level >= least
         and (_inside(old.subject, check.subject) or _inside(old.spoken, check.spoken))
         for check in new
     )

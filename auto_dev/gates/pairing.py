@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +13,8 @@ from auto_dev.gates.syntax.suite import Case, overlap, within
 ALIKE: Final = 0.75  # a renamed test keeps three quarters of its words
 SAME_NAME: Final = 0.3  # a moved test keeps its name; its body may change, but not to something else altogether
 ABSORBED: Final = 0.6  # a merged or parametrised test still names most of what the old ones named
+REWRITTEN: Final = 0.5  # one that was written anew for another behaviour keeps half of its words
+_VALUES: Final = re.compile(r'"([^"]{1,80})"|(?<![\w.])(\d[\w.]*)')
 _COMPARED: Final = 300  # tests on each side that are compared one with another
 
 
@@ -50,6 +54,8 @@ def pair_up(before: Sequence[Place], after: Sequence[Place]) -> list[Pair]:
     _moved(before, after, found, taken)
     _renamed(before, after, found, taken)
     merged = _merged(before, after, found)
+    taken |= {id(place) for place in merged.values()}
+    _rewritten(before, after, found, taken, merged)
     parts = _split(before, after, found, taken)
     _scattered(before, after, found, merged, taken, parts)
     return [
@@ -93,18 +99,63 @@ def _merged(before: Sequence[Place], after: Sequence[Place], found: dict[int, Pl
     """Several tests that became one (a table, a parametrised or longer test) with room for all their assertions."""
     room = {id(place): place.case.high for place in after}
     for index, place in found.items():
-        room[id(place)] -= max(before[index].case.low, 1)
+        same = _same_checks(before[index].case, place.case)  # nothing came to it, so it absorbed nothing
+        room[id(place)] -= room[id(place)] if same else max(before[index].case.low, 1)
     merged: dict[int, Place] = {}
     for index, place in enumerate(before):
         if index in found or len(merged) >= _COMPARED:
             continue
         need = max(place.case.low, 1)
-        fitting = (c for c in _first(after, place) if room[id(c)] >= need and not c.case.skips)
+        fitting = (
+            c
+            for c in _first(after, place)
+            if room[id(c)] >= need and not c.case.skips and _lives_on(place.case, c.case)
+        )
         best = max(fitting, key=lambda c: within(place.case.bones, c.case.bones), default=None)
         if best is not None and within(place.case.bones, best.case.bones) >= ABSORBED:
             merged[index] = best
             room[id(best)] -= need
     return merged
+
+
+def _rewritten(
+    before: Sequence[Place], after: Sequence[Place], found: dict[int, Place], taken: set[int], merged: dict[int, Place]
+) -> None:
+    """A new test of the same file about the same, where another name and other values came with another behaviour."""
+    for index, place in enumerate(before):
+        if index in found or index in merged:
+            continue
+        fitting = [
+            c
+            for c in after
+            if c.home == place.home
+            and id(c) not in taken
+            and not c.case.skips
+            and min(within(place.case.bones, c.case.bones), within(c.case.bones, place.case.bones)) >= ABSORBED
+            and overlap(place.case.words, c.case.words) >= REWRITTEN
+        ][:_COMPARED]
+        best = max(fitting, key=lambda c: overlap(place.case.words, c.case.words), default=None)
+        if best is not None:
+            found[index] = best
+            taken.add(id(best))
+
+
+def _same_checks(old: Case, new: Case) -> bool:
+    if Counter(old.rows) != Counter(new.rows) or old.times != new.times:
+        return False
+    return Counter(check.signature for check in old.checks) == Counter(check.signature for check in new.checks)
+
+
+def _lives_on(old: Case, new: Case) -> bool:
+    """Whether most of what ``old`` expected in plain values still stands in ``new``."""
+    rows = "\n".join(new.rows)
+    told = [values for check in old.checks if check.counts and (values := _VALUES.findall(check.expected))]
+    kept = [
+        values
+        for values in told
+        if any(f"'{text or number}'" in new.words or (text or number) in rows for text, number in values)
+    ]
+    return len(kept) >= ABSORBED * len(told)
 
 
 def _split(

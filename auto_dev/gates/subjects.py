@@ -28,6 +28,10 @@ _AFFIX: Final = re.compile(r"^test[_-]|[._-](?:test|tests|spec|cy|e2e)$|(?:Test|
 _LIMIT: Final = 1_000_000
 _WORD: Final = re.compile(r"[A-Za-z_$][\w$]{2,}")
 _QUOTED: Final = re.compile(r"`([^`\n]{1,100})`")
+_SAID: Final = re.compile(
+    r"`([^`\n]{3,150})`|\"([^\"\n]{3,150})\"|“([^”\n]{3,150})”|(?<!\w)'([^'\n]{3,150})'(?!\w)"
+    r"|\b(test_\w+|Test[A-Z]\w+)"
+)
 _CAMEL: Final = re.compile(r"[a-z][A-Z]")
 _DULL: Final = names("""
     remove removed delete deprecated replace rename unused tests support feature function class method module
@@ -40,23 +44,27 @@ _DULL: Final = names("""
 class Subjects:
     """What left the source: ``names`` that are defined nowhere any more, ``modules`` whose file is gone.
 
-    ``spoken``: words of the story that the source says less often than before, such as an option that goes. All are
-    empty unless the story speaks of a removal. Only then does a test that goes with its subject need no
+    ``spoken``: words of the story that the source says less often than before, such as an option that goes; ``told``:
+    what the story says in quotes to remove, which may be a test. All are empty unless the story speaks of a removal.
+    Only then does a test that goes with its subject need no
     repair; an agent that deletes a feature to be rid of its test has no such story.
     """
 
     names: frozenset[str] = frozenset()
     modules: frozenset[str] = frozenset()
     spoken: frozenset[str] = frozenset()
+    told: frozenset[str] = frozenset()
 
     def gone_by_order(self, case: Case) -> bool:
         """Whether the story asked for the removal of something that the test uses."""
-        if not self.names.isdisjoint(case.words):
+        if not self.names.isdisjoint(case.words) or not self.told.isdisjoint(map(_plain, (case.name, case.leaf))):
             return True
         return any(word in case.words or f"'{word}'" in case.words or word in case.name for word in self.spoken)
 
     def file_gone_by_order(self, path: str, source: bytes) -> bool:
         """Whether the story asked for the removal of the module that the test file at ``path`` tests."""
+        if not self.told.isdisjoint(map(_plain, (path, posixpath.basename(path)))):
+            return True
         if not self.names and not self.modules and not self.spoken:
             return False
         stem = posixpath.basename(path).rsplit(".", 1)[0]
@@ -70,9 +78,14 @@ class Subjects:
         return not (self.names | self.spoken).isdisjoint(_WORD.findall(text))
 
 
+def words_of(story: Story) -> str:
+    """What the story says, in one text."""
+    return " ".join((story.title, story.goal, *story.acceptance_criteria, *story.context, story.body[:20_000]))
+
+
 def read_subjects(story: Story, files: Iterable[tuple[str, bytes | None, bytes | None]]) -> Subjects:
     """What the changed ``files`` (path on the base, before, after) define no longer. Pure."""
-    words = " ".join((story.title, story.goal, *story.acceptance_criteria, *story.context, story.body[:20_000]))
+    words = words_of(story)
     if not _REMOVAL.search(words):
         return Subjects()
     before: set[str] = set()
@@ -95,7 +108,20 @@ def read_subjects(story: Story, files: Iterable[tuple[str, bytes | None, bytes |
         if old is not None and new is None:
             modules.add(posixpath.basename(path).rsplit(".", 1)[0])
     spoken = frozenset(word for word, number in counts.items() if number > 0)
-    return Subjects(frozenset(before - after), frozenset(modules), spoken)
+    return Subjects(frozenset(before - after), frozenset(modules), spoken, _ordered(words))
+
+
+def _ordered(words: str) -> frozenset[str]:
+    """What stands in quotes in the sentences that speak of a removal: it may be a test or its file."""
+    found: set[str] = set()
+    for sentence in re.split(r"(?<=[.!?])\s+|\n", words):
+        if _REMOVAL.search(sentence):
+            found.update(_plain(next(filter(None, said))) for said in _SAID.findall(sentence) if any(said))
+    return frozenset(found)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().replace("_", " ").split())
 
 
 def _named(story: Story, words: str) -> set[str]:

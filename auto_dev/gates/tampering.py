@@ -11,17 +11,21 @@ import asyncio
 import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from auto_dev.gates.base import GateContext, Judgement
 from auto_dev.gates.counted import judge_counts
+from auto_dev.gates.covers import tests_of
 from auto_dev.gates.deselect import is_test_config, judge_config, runs_file
 from auto_dev.gates.evidence import Finding, entry, weighed
+from auto_dev.gates.hooks import judge_hooks
+from auto_dev.gates.loosened import Around, judge_loosened, setting_names
 from auto_dev.gates.pairing import Pair, Place, pair_up
 from auto_dev.gates.protected import judge_protected
 from auto_dev.gates.removal import finding, judge_removed
+from auto_dev.gates.scripts import Script, is_script, judge_scripts
 from auto_dev.gates.sides import Side, side_of
-from auto_dev.gates.subjects import Subjects, read_subjects
+from auto_dev.gates.subjects import Subjects, read_subjects, words_of
 from auto_dev.gates.syntax.strength import Check
 from auto_dev.gates.syntax.suite import language_of
 from auto_dev.gates.weakening import Loss, checks_lost, compare
@@ -35,24 +39,53 @@ class TamperingGate:
 
     async def judge(self, context: GateContext) -> Judgement:
         commands = tuple(command.run for command in context.policy.gates.command)
-        sides: list[Side] = []
         findings = judge_protected(context.policy.gates.tampering.protected, context.changes)
+        files: list[_File] = []
+        sides: list[Side] = []
         for change in context.changes:
-            old = change.old_path or change.path
-            config = is_test_config(change.path) or is_test_config(old)
-            yardstick = runs_file(commands, change.path) or runs_file(commands, old)
-            if not (config or yardstick or language_of(old) or language_of(change.path)):
+            names = (change.old_path or change.path, change.path)
+            config = any(is_test_config(name) or runs_file(commands, name) for name in names)
+            script = any(is_script(name, commands) for name in names)
+            if not (config or script or any(language_of(name) for name in names)):
                 continue
-            before = await context.read(context.base_sha, old) if change.status != "A" else None
+            before = await context.read(context.base_sha, names[0]) if change.status != "A" else None
             after = await context.read(context.head_sha, change.path) if change.status != "D" else None
-            if config or yardstick:
-                findings += judge_config(change.path, before, after, commands)
+            files.append(_File(change.path, before, after, config, script))
             # Reading sources takes the processor; in a thread, so that the daemon serves others meanwhile.
             sides.append(await asyncio.to_thread(side_of, change, before, after))
+        tests = tests_of(await context.paths(context.base_sha), await context.paths(context.head_sha)) if files else ()
+        findings += await asyncio.to_thread(judge_settings, files, commands, words_of(context.story), tests)
         subjects = read_subjects(context.story, [(s.old, s.before, s.after) for s in sides])
         findings += await asyncio.to_thread(judge_tests, sides, subjects)
-        tests = any(side.holds_tests for side in sides)
-        return weighed(findings, "the tests that were there are still there" if tests else "no test was changed")
+        held = any(side.holds_tests for side in sides)
+        return weighed(findings, "the tests that were there are still there" if held else "no test was changed")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A changed file. ``config``: it steers which tests or checks run; ``script``: commands stand in it."""
+
+    path: str
+    before: bytes | None
+    after: bytes | None
+    config: bool
+    script: bool
+
+
+def judge_settings(
+    files: Sequence[_File], commands: tuple[str, ...], story: str, tests: tuple[str, ...]
+) -> list[Finding]:
+    """What settings, scripts and hooks do to the ``tests`` that are on both sides. Pure."""
+    findings: list[Finding] = []
+    names = {file.path: setting_names(file.path, file.after) for file in files if file.config}
+    for file in files:
+        if file.config:
+            elsewhere = frozenset(name for path, found in names.items() if path != file.path for name in found)
+            findings += judge_config(file.path, file.before, file.after, commands)
+            findings += judge_loosened(file.path, file.before, file.after, Around(story, tests, elsewhere))
+        findings += judge_hooks(file.path, file.before, file.after, story, tests)
+    scripts = [Script(file.path, file.before, file.after) for file in files if file.script]
+    return findings + judge_scripts(scripts, story, tests)
 
 
 def judge_tests(sides: Sequence[Side], subjects: Subjects) -> list[Finding]:

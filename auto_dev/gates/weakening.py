@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from auto_dev.gates.matching import Told, lowered, match, missing
+from auto_dev.gates.syntax.names import names
 from auto_dev.gates.syntax.strength import Check
 from auto_dev.gates.syntax.suite import Case
 from auto_dev.model import Route
@@ -17,6 +18,10 @@ from auto_dev.model import Route
 _SCOPES: Final = re.compile(r"^(?:module|class|describe): ")
 _TIMES: Final = 10.0  # a wait that grew so much is no fine tuning
 _RETRIES: Final = frozenset(("retry", "retries", "flaky", "repeat"))
+_CLEANUP: Final = names("""
+    close aclose unlink remove rmtree rm rmdir kill terminate wait stop cancel shutdown disconnect delete cleanup join
+    sleep print log destroy unmount release quit exit end str len int list dict set
+    """)
 _SHOWN: Final = 6
 _VALUES: Final = re.compile(r'"([^"]{0,80})"|(?<![\w.])(\d[\w.]*)')
 _NAMES: Final = re.compile(r"[A-Za-z_$][\w$]{2,}")
@@ -52,6 +57,7 @@ def compare(
     lost += _rows(old, new, parts)
     lost += _mocks(old, new, imports or {}, stem)
     lost += _waits(old, new)
+    lost += _swallows(old, new)
     return lost + checks_lost(old, new, parts, elsewhere)
 
 
@@ -136,8 +142,9 @@ def _skips(old: Case, new: Case) -> list[Loss]:
     added: list[str] = []
     for skip in (after - before).elements():
         kind = _kind(skip)
-        if gone[kind] > 0 and kind != skip:
-            gone[kind] -= 1
+        other = kind if gone[kind] > 0 else next((one for one in gone if gone[one] > 0), "")
+        if other and _conditional(skip):
+            gone[other] -= 1
             lost.append(Loss(Route.PROCEED, "another condition skips a test", f"{new.name}: {skip}", line=new.line))
         else:
             added.append(skip)
@@ -148,6 +155,10 @@ def _skips(old: Case, new: Case) -> list[Loss]:
             )
         )
     return lost
+
+
+def _conditional(skip: str) -> bool:
+    return " if " in skip or skip.startswith(("if ", "not if ")) or re.search(r"\([^)]", skip) is not None
 
 
 def _kind(skip: str) -> str:
@@ -209,6 +220,18 @@ def _mocks(old: Case, new: Case, imports: Mapping[str, str], stem: str) -> list[
                 )
             )
     return lost
+
+
+def _swallows(old: Case, new: Case) -> list[Loss]:
+    """What failed the test when it failed does not any more."""
+    fresh = new.swallows - old.swallows
+    names = sorted(name for name in fresh if name in old.bones and name not in _CLEANUP)
+    if "recover" in fresh:
+        names.append("a panic")
+    if not names:
+        return []
+    detail = f"{new.name}: {', '.join(names[:5])}"
+    return [Loss(Route.REPAIR, "a failure is swallowed", detail, old.excerpt, new.excerpt, new.line)]
 
 
 def _waits(old: Case, new: Case) -> list[Loss]:

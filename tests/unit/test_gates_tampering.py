@@ -49,6 +49,9 @@ def judge(
     async def read(rev: str, path: str) -> bytes | None:
         return (old if rev == "base" else new).get(path)
 
+    async def paths(rev: str) -> tuple[str, ...]:
+        return tuple(old if rev == "base" else new)
+
     async def nothing(*_: object) -> str:
         raise AssertionError("the tampering gate needs no diff and runs no command")
 
@@ -69,6 +72,7 @@ def judge(
         read=read,
         diff=nothing,
         run_command=no_command,
+        paths=paths,
     )
     return asyncio.run(TamperingGate().judge(context))
 

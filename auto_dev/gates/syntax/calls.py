@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from auto_dev.gates.syntax.canon import canonical, constant, size_of
+from auto_dev.gates.syntax.canon import called, canonical, constant, size_of
 from auto_dev.gates.syntax.claims import Claim, value_of
 from auto_dev.gates.syntax.code import (
     Await,
@@ -24,6 +24,7 @@ from auto_dev.gates.syntax.code import (
     leaf,
 )
 from auto_dev.gates.syntax.dialect import Dialect
+from auto_dev.gates.syntax.flow import RECOVER, recovers, silent
 from auto_dev.gates.syntax.here import CAP, Here, Trace
 from auto_dev.gates.syntax.strength import Check
 from auto_dev.gates.syntax.suite import MANY
@@ -76,6 +77,8 @@ class Calls(Values):
             pass
         name = leaf(node.function)
         handled = name in ("then", "catch", "finally") and isinstance(node.function, Member)
+        if name == "catch" and isinstance(node.function, Member) and self._drops(node):
+            self.trace.swallows |= called(node.function.owner)
         self.expression(node.function, replace(here, awaited=True) if handled else here, last)
         for argument in (*node.arguments, *(value for _, value in node.keywords)):
             if isinstance(argument, Lambda):
@@ -85,11 +88,16 @@ class Calls(Values):
             else:
                 self.expression(argument, here, last)
 
+    def _drops(self, node: Call) -> bool:
+        """``.catch(() => {})``: nobody hears of what went wrong."""
+        given = node.argument(0)
+        return isinstance(given, Lambda) and silent(given.function.body, self.dialect)
+
     def _callback(self, node: Call, name: str, given: Lambda, here: Here) -> None:
         inner = here
         if name in self.dialect.loops and isinstance(node.function, Member):
             low, high = self.length(node.function.owner, here)
-            inner = here.times(low, high)
+            inner = here.looped(canonical(node.function.owner, here.names)).times(low, high)
         elif name in self.dialect.later and not here.awaited:
             inner = here.guarded("callback")
         self._enter(given.function, (), replace(inner, awaited=here.awaited or given.function.expression))
@@ -138,6 +146,8 @@ class Calls(Values):
         """Follow a function's body with what it is given."""
         if here.depth > 3 * _INLINED:
             return
+        if recovers(function.body, self.dialect):
+            self.trace.swallows.add(RECOVER)
         names = dict(here.names)
         for index, param in enumerate(function.params):
             names[param] = (
@@ -185,7 +195,7 @@ class Calls(Values):
             claim.op, canonical(claim.subject, here.names), expected, line, self.unit.excerpt(line, last),
             claim.negative, canonical(claim.subject), resolved is not None and constant(resolved), parts,
             claim.tolerance, (*here.guards, *awaits), here.awaited, low, high,
-            self.uses(claim.subject, here), self.uses(claim.expected, here, claim.subject),
+            self.uses(claim.subject, here), self.uses(claim.expected, here, claim.subject), here.over, claim.choices,
         )  # fmt: skip
         if check.counts:
             trace.low = min(trace.low + low, CAP)

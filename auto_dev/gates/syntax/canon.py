@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,6 +25,10 @@ from auto_dev.gates.syntax.code import (
 )
 from auto_dev.gates.syntax.names import names
 
+PARTS: Final = re.compile(  # what takes a part of a list, in this spelling
+    r"\.(?:slice\((?!0?\))|(?:splice|filter|skip|take|skip_while|take_while|step_by|nth|find|at)\()|slice<\||if_clause<\|"
+    r"|\b(?:islice|filter|takewhile|dropwhile)\(|\[\d*, \d*\]"
+)
 _LONGEST: Final = 400
 _KEPT: Final = 120
 _DEEPEST: Final = 60

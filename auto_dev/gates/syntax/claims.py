@@ -27,7 +27,7 @@ from auto_dev.gates.syntax.strength import OPS, Level
 @dataclass(frozen=True, slots=True)
 class Claim:
     """``op``: a key of ``OPS``; ``expected``: what ``subject`` is compared with; ``many``: for each of several
-    values; ``promise``: it holds only when it is awaited."""
+    values; ``promise``: it holds only when it is awaited; ``choices``: of how many conditions one suffices."""
 
     op: str
     subject: Expr = NOTHING
@@ -36,6 +36,7 @@ class Claim:
     tolerance: float | None = None
     many: bool = False
     promise: bool = False
+    choices: int = 1
 
 
 # The last name of a function → what it claims. With the owner as subject: x.startswith("a").
@@ -279,7 +280,8 @@ def _weakest(test: Expr, sides: list[Claim]) -> Claim:
     if OPS[lowest.op][0] is Level.NOTHING:
         return Claim("nothing", test)
     op = "one of" if OPS[lowest.op][0] > Level.PATTERN else lowest.op
-    return Claim(op, lowest.subject, test, lowest.negative)
+    choices = max(sum(claim.choices for claim in sides), 1) if isinstance(test, Binary) else 1
+    return Claim(op, lowest.subject, test, lowest.negative, choices=choices)
 
 
 def truth_of(node: Expr) -> bool | None:

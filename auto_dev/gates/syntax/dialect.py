@@ -52,6 +52,10 @@ class Dialect:
         """The names (of functions, or of modules as in imports) that ``call`` replaces."""
         return ()
 
+    def detached(self, names: tuple[str, ...], value: Expr) -> bool:  # noqa: ARG002
+        """Whether ``names`` shadow what the test reports its failures to, so that nothing after it counts."""
+        return False
+
     def swallowed(self, types: tuple[str, ...]) -> bool:
         """Whether a handler of these types catches a failed assertion."""
         return not types

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Final
 
+from auto_dev.gates.syntax.canon import canonical
 from auto_dev.gates.syntax.claims import Claim, claims, equal, value_of
 from auto_dev.gates.syntax.code import NOTHING, Call, Expr, Lambda, Literal, Member, Name, Other, dotted, leaf
 from auto_dev.gates.syntax.dialect import Dialect, Row, by_row
 
 _FAILS: Final = frozenset(("Error", "Errorf", "Fatal", "Fatalf", "Fail", "FailNow", "Failf", "FailNowf"))
+_MADE: Final = re.compile(r"(?:new\()?[&*]?testing\.(?:T|TB|B|F)(?:\{\})?\)?")
+_NAMES: Final = frozenset(("t", "tb", "b", "f"))
 _TAKERS: Final = frozenset(("t", "b", "tb", "f", "c", "s", "suite", "ts", "st", "tt", "T"))
 _PACKAGES: Final = frozenset(("assert", "require", "is", "qt", "should", "must", "a", "r", "check", "be", "td"))
 
@@ -124,6 +128,10 @@ class GoDialect(Dialect):
             return None
         name, body = call.argument(0), call.argument(1)
         return (name.text, body) if isinstance(name, Literal) and isinstance(body, Lambda) else None
+
+    def detached(self, names: tuple[str, ...], value: Expr) -> bool:
+        """``t := &testing.T{}``: a test of its own, whose failure nobody sees."""
+        return not _NAMES.isdisjoint(names) and _MADE.fullmatch(canonical(value)) is not None
 
     def swallowed(self, types: tuple[str, ...]) -> bool:  # noqa: ARG002
         return False

@@ -24,6 +24,8 @@ from auto_dev.gates.syntax.tables_javascript import (
     WORDS,
 )
 
+_LEAST: Final = frozenset(("toBeGreaterThanOrEqual", "least", "gte", "greaterThanOrEqual"))
+_ABOVE: Final = frozenset(("toBeGreaterThan", "above", "gt", "greaterThan"))
 GENERAL: Final = frozenset(("Error", "Exception"))
 
 
@@ -225,6 +227,8 @@ def _matched(subject: Expr, name: str, call: Call | None, *, negative: bool) -> 
     least = 0 if name in ("toBeGreaterThan", "above", "gt") else 1
     if op == "range" and sized and isinstance(subject, Member) and value_of(expected) == least:
         return Claim("filled", subject.owner)
+    if op == "range" and sized and not negative and _always(name, value_of(expected)):
+        return Claim("nothing", subject)
     if op == "range" and expected is not None:
         return Claim(op, subject, Call(subject.line, Name(subject.line, name), (expected,)), negative)
     if op == "called" and negative:
@@ -236,6 +240,11 @@ def _matched(subject: Expr, name: str, call: Call | None, *, negative: bool) -> 
     if op == "eq" and expected is None:
         return Claim("nothing", subject)
     return Claim(op, subject, expected, negative)
+
+
+def _always(name: str, limit: float | None) -> bool:
+    """Whether no size is below the ``limit``."""
+    return limit is not None and ((limit <= 0 and name in _LEAST) or (limit < 0 and name in _ABOVE))
 
 
 def _near(subject: Expr, name: str, call: Call | None, *, negative: bool) -> Claim:

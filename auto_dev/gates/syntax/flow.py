@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from auto_dev.gates.syntax.canon import called
 from auto_dev.gates.syntax.claims import truth_of
 from auto_dev.gates.syntax.code import (
     NOTHING,
@@ -18,9 +19,12 @@ from auto_dev.gates.syntax.code import (
     Stmt,
     leaf,
     parts,
+    statements,
+    walk,
 )
 from auto_dev.gates.syntax.dialect import Dialect
 
+RECOVER: Final = "recover"
 _TELLS: Final = frozenset(
     ("done", "reject", "next", "exit", "cb", "callback", "end")
 )  # how a callback reports a failure
@@ -89,6 +93,24 @@ def silent(body: Body, dialect: Dialect) -> bool:
         for block in parts(statement)[1]:
             stack.extend(block)
     return True
+
+
+def calls_in(body: Body) -> frozenset[str]:
+    """The names of the functions that a block calls, apart from those in functions of its own."""
+    found: set[str] = set()
+    for statement in statements(body):
+        for expression in parts(statement)[0]:
+            found |= called(expression)
+    return frozenset(found)
+
+
+def recovers(body: Body, dialect: Dialect) -> bool:
+    """Whether Go code stops a panic and says nothing of it."""
+    inside = list(statements(body))
+    names = {
+        leaf(value.function) for s in inside for one in parts(s)[0] for value in walk(one) if isinstance(value, Call)
+    }
+    return RECOVER in names and silent(body, dialect) and not any(dialect.helper(name) for name in names)
 
 
 def last_call(body: Body) -> Expr:

@@ -13,10 +13,14 @@ from auto_dev.gates.syntax.parse import TooLong
 from auto_dev.gates.syntax.suite import Suite
 
 _TEST: Final = re.compile(r"(?:Test|Fuzz|Example)(?![a-z])\w*$")
+_SYSTEM: Final = re.compile(  # go builds such a file only for that system
+    r"_((?:aix|android|darwin|dragonfly|freebsd|illumos|ios|js|netbsd|openbsd|plan9|solaris|wasip1|windows)"
+    r"|(?:\w+_)?(?:386|arm|arm64|loong64|mips\w*|ppc64\w*|riscv64|s390x|wasm))_test\.go$"
+)
 _BUILD: Final = re.compile(r"^//(?:go:build|\s*\+build)\s+(.+)$", re.MULTILINE)
 
 
-def read_go(source: bytes) -> Suite:
+def read_go(source: bytes, name: str = "") -> Suite:
     """The tests of a Go file. Never raises."""
     try:
         unit = lower_go(source)
@@ -24,6 +28,8 @@ def read_go(source: bytes) -> Suite:
         return Suite(problem="takes too long to be read")
     head = source[:4_000].decode("utf-8", "replace").split("\npackage ", 1)[0]
     tags = tuple(f"build: {' '.join(match[1].split())}" for match in _BUILD.finditer(head))
+    if match := _SYSTEM.search(name):
+        tags = (*tags, f"build: only for {match[1]}")
     return _GoReader(unit, tags).suite()
 
 

@@ -21,6 +21,7 @@ class Here:
     awaited: bool = False
     depth: int = 0
     loops: int = 0
+    over: tuple[str, ...] = ()
     names: dict[str, str] = field(default_factory=dict)
     values: dict[str, Expr] = field(default_factory=dict)
     local: dict[str, Function] = field(default_factory=dict)
@@ -28,19 +29,24 @@ class Here:
     def guarded(self, guard: str) -> Here:
         return self if guard in self.guards else replace(self, guards=(*self.guards, guard))
 
+    def looped(self, over: str) -> Here:
+        return replace(self, over=(*self.over, over))
+
     def times(self, low: int, high: int) -> Here:
         return replace(self, low=min(self.low * low, CAP), high=min(self.high * high, CAP))
 
 
 @dataclass(slots=True)
 class Trace:
-    """What was found on the way. ``waits``: (function, how long or often, line); ``rows``: of its tables."""
+    """What was found on the way. ``waits``: (function, how long or often, line); ``rows``: of its tables;
+    ``swallows``: the functions whose failure ends silently."""
 
     checks: list[Check] = field(default_factory=list)
     skips: list[str] = field(default_factory=list)
     mocks: set[str] = field(default_factory=set)
     waits: list[tuple[str, float, int]] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
+    swallows: set[str] = field(default_factory=set)
     steps: list[tuple[str, Lambda, Here]] = field(default_factory=list)
     low: int = 0
     high: int = 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Final
 
-from auto_dev.gates.syntax.canon import canonical
+from auto_dev.gates.syntax.canon import PARTS, canonical
 from auto_dev.gates.syntax.claims import truth_of, value_of
 from auto_dev.gates.syntax.code import (
     Bind,
@@ -42,6 +42,7 @@ from auto_dev.gates.syntax.reader import Reader
 from auto_dev.gates.syntax.suite import MANY, Suite
 
 _SKIPS: Final = frozenset(("skip", "skipif", "xfail", "skipIf", "skipUnless", "expectedFailure", "importorskip"))
+_NO_TEST: Final = frozenset(("fixture", "property", "contextmanager", "hookimpl"))  # pytest takes no such function
 _TESTCASE: Final = re.compile(r"test|spec", re.IGNORECASE)
 _MARKED: Final = frozenset(("parametrize", "usefixtures", "filterwarnings", "asyncio", "anyio", "django_db", "given"))
 
@@ -103,6 +104,8 @@ class _PythonReader(Reader):
                 found = tuple(self._skips(statement.value))
                 for name in statement.names if found else ():
                     self.aliases[name] = found
+                if "__test__" in statement.names and truth_of(statement.value) is False:
+                    skips.append("module: __test__ = False")
                 if "pytestmark" in statement.names:
                     skips += [f"module: {mark}" for mark in found]
                     marks += _labels(statement.value)
@@ -114,7 +117,7 @@ class _PythonReader(Reader):
     def _collect(self, body: Body, scope: _Scope) -> None:
         for statement in body:
             if isinstance(statement, Function):
-                if statement.name.startswith("test"):
+                if statement.name.startswith("test") and not any(leaf(one) in _NO_TEST for one in statement.decorators):
                     self._test(statement, scope)
             elif isinstance(statement, Class):
                 if _collected(statement):
@@ -161,6 +164,7 @@ class _PythonReader(Reader):
 
     def _test(self, node: Function, scope: _Scope) -> None:
         skips = [mark for decorator in node.decorators for mark in self._skips(decorator)]
+        skips += [text for decorator in node.decorators if (text := _part(decorator))]
         times, rows = self._times(node.decorators)
         here = self.tracer.begin()
         for decorator in node.decorators:
@@ -230,6 +234,15 @@ def _row(item: Expr) -> str:
         inside = item.arguments
         return canonical(inside[0] if len(inside) == 1 else Group(item.line, "tuple", inside))
     return canonical(item)
+
+
+def _part(decorator: Expr) -> str:
+    """``parametrize("x", CASES[1:])``: not every row is tried."""
+    if not isinstance(decorator, Call) or leaf(decorator.function) != "parametrize":
+        return ""
+    values = decorator.argument(1) or decorator.keyword("argvalues")
+    text = canonical(values) if values is not None and not isinstance(values, Group) else ""
+    return f"only {text[:120]}" if PARTS.search(text) else ""
 
 
 def _name_rows(decorator: Expr, here: Here) -> None:

@@ -23,5 +23,5 @@ def read_suite(path: str, source: bytes) -> Suite:
     if language == "javascript":
         return read_javascript(source, posixpath.splitext(path)[1].lstrip(".").lower())
     if language == "go":
-        return read_go(source)
+        return read_go(source, path)
     return read_rust(source) if language == "rust" else Suite()

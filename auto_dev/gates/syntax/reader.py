@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Final
 
 from auto_dev.gates.syntax.code import Bind, Body, Do, Expr, Function, Leave, Literal, Stmt, Unit
 from auto_dev.gates.syntax.dialect import Dialect
-from auto_dev.gates.syntax.here import CAP, Here, Trace
+from auto_dev.gates.syntax.here import CAP, Trace
 from auto_dev.gates.syntax.suite import Case, Suite
 from auto_dev.gates.syntax.trace import Tracer
 from auto_dev.gates.syntax.words import bag
@@ -60,6 +61,7 @@ class Reader:
             name, leaf, line, excerpt or self.unit.excerpt(line), low, high,
             tuple(dict.fromkeys((*skips, *trace.skips))), hollow(body), words, bones, tuple(trace.checks),
             (*rows, *trace.rows), times, within, frozenset(trace.mocks), (*waits, *trace.waits), frozenset(marks),
+            frozenset(trace.swallows),
         )  # fmt: skip
 
     def steps(
@@ -68,16 +70,8 @@ class Reader:
         """The subtests that a traced body declares, each as a test of its own."""
         for label, body, here in trace.steps:
             full = f"{name}{mark}{label.replace(' ', '_') if mark == '/' else label}"
-            inner = Here(
-                here.guards,
-                here.low,
-                here.high,
-                False,
-                0,
-                here.loops,
-                dict(here.names),
-                dict(here.values),
-                dict(here.local),
+            inner = replace(
+                here, awaited=False, depth=0, names=dict(here.names), values=dict(here.values), local=dict(here.local)
             )
             found = self.tracer.run(body.function.body, inner)
             self.add(
@@ -111,6 +105,4 @@ def _idle(statement: Stmt) -> bool:
 
 
 def _renamed(case: Case, name: str) -> Case:
-    from dataclasses import replace
-
     return replace(case, name=name)

@@ -71,7 +71,8 @@ class Check:
     by what they stand for; ``spoken``: the subject as written; ``constant``: ``expected`` stands in the source;
     ``parts``: how many members a whole literal has; ``guards``: what may keep it from running or from counting;
     ``low`` and ``high``: how often it runs at least and at most; ``uses`` and ``computes``: the functions called for
-    the subject and for what is expected.
+    the subject and for what is expected; ``over``: what the loops around it run over; ``choices``: of how many
+    conditions one suffices.
     """
 
     op: str
@@ -90,6 +91,8 @@ class Check:
     high: int = 1
     uses: frozenset[str] = field(default=frozenset())
     computes: frozenset[str] = field(default=frozenset())
+    over: tuple[str, ...] = ()
+    choices: int = 1
 
     @property
     def level(self) -> Level:
@@ -143,6 +146,8 @@ def weaker(old: Check, new: Check) -> str:
         return f"{old.says} became {new.says}"
     if {old.level, new.level} == {Level.TRUTH, Level.SHAPE} and old.level < new.level and new.op == "type":
         return f"{old.says} became {new.says}" if _may_be_falsy(new.expected) else ""
+    if new.choices > old.choices and old.demanded > Level.DEFINED:
+        return "another condition suffices as well"
     both = old.tolerance is not None and new.tolerance is not None
     if both and old.tolerance is not None and new.tolerance is not None and new.tolerance > old.tolerance * 1.000001:
         return f"a wider tolerance: {old.tolerance:g} became {new.tolerance:g}"

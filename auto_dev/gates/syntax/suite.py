@@ -22,7 +22,8 @@ class Case:
     may keep it from running, with everything inherited; ``words`` and ``bones``: what its body names, with and without
     literals, for telling a renamed or merged test from a removed one; ``checks``: its assertions; ``rows``: those of
     its table, each in one spelling; ``times``: how often it runs, at least and at most; ``within``: the test that it
-    is a subtest of; ``mocks``: what it replaces; ``waits``: (what waits, how long, line); ``marks``: its labels.
+    is a subtest of; ``mocks``: what it replaces; ``waits``: (what waits, how long, line); ``marks``: its labels;
+    ``swallows``: the functions whose failure ends silently.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Case:
     mocks: frozenset[str] = frozenset()
     waits: tuple[tuple[str, float, int], ...] = ()
     marks: frozenset[str] = frozenset()
+    swallows: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +90,8 @@ def language_of(path: str) -> str:
 
 def is_test_name(path: str) -> bool:
     """Whether the file's own name says that it holds tests."""
+    if language_of(path) == "go" and any(part.startswith(("_", ".")) or part == "testdata" for part in path.split("/")):
+        return False  # go leaves such files and folders out
     pattern = _NAMES.get(language_of(path))
     return pattern is not None and pattern.match(posixpath.basename(path)) is not None
 

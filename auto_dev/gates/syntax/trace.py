@@ -38,7 +38,7 @@ from auto_dev.gates.syntax.code import (
     Using,
     leaf,
 )
-from auto_dev.gates.syntax.flow import asserts, ends, fails, last_call, says_so, silent
+from auto_dev.gates.syntax.flow import asserts, calls_in, ends, fails, last_call, says_so, silent
 from auto_dev.gates.syntax.here import Here, Trace
 from auto_dev.gates.syntax.suite import MANY
 
@@ -149,6 +149,8 @@ class Tracer(Calls):
                 if isinstance(target, Member) and isinstance(node.value, Lambda | Name | Call):
                     self.trace.mocks.add(target.name)
         self.bound(node, here)
+        if node.value is not None and self.dialect.detached(node.names, node.value):
+            return here.guarded("swallowed")
         return here
 
     def _if(self, node: If, here: Here) -> Here | None:
@@ -210,6 +212,8 @@ class Tracer(Calls):
                 return
             self.expression(node.test, here)
         inner = replace(here.times(low, high), loops=here.loops + 1)
+        if node.over is not None:
+            inner = inner.looped(canonical(node.over, here.names))
         for index, name in enumerate(node.names):
             inner.names[name] = f"each{here.loops}.{index}"
             inner.values.pop(name, None)
@@ -241,6 +245,8 @@ class Tracer(Calls):
                 Claim(op if asked else "nothing", NOTHING, Name(node.line, ",".join(kinds))), node.line, node.line, here
             )
         else:
+            if any(silent(handler.body, self.dialect) for handler in node.handlers):
+                self.trace.swallows |= calls_in(node.body)
             self.body(node.body, here.guarded("swallowed") if swallows else here)
         for handler in node.handlers:
             if handler.name:
@@ -260,6 +266,8 @@ class Tracer(Calls):
                 inner = inner.guarded("swallowed")
             if claim is None:
                 self.expression(item, here)
+            if isinstance(item, Call) and leaf(item.function) == "suppress":
+                self.trace.swallows |= calls_in(node.body)
             if name:
                 here.names[name] = canonical(item, here.names)
         self.body(node.body, inner)
