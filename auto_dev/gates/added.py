@@ -24,6 +24,13 @@ _UNITTEST: Final = re.compile(r"^(?P<name>[\w.]+) \((?P<where>[\w.<>]+)\)")
 _GO_TEST: Final = re.compile(r"^(?:(?P<package>\S+)\.)?(?P<name>(?:Test|Fuzz|Example)\w*)(?:/.*)?$")
 _GO_MODULE: Final = re.compile(r"^module\s+(\S+)", re.MULTILINE)
 _GO_PACKAGE: Final = re.compile(r"^(?P<package>[\w./~-]+)(?: \[.*\])?$")
+# A skip, as the readers of tests put it, whose whole condition is another system than the ones that commands run on.
+_ON_WINDOWS: Final = re.compile(
+    r"(?:\w+: )*(?:skip[iI]f\(|skip\(|[\w.]{1,20}[sS]kip(?:Now|f|Test)?\(\) if )\(?"
+    r"(?:sys\.platform|os\.name|platform\.system\(\)|process\.platform|runtime\.GOOS)"
+    r"(?: == \"(?:win32|nt|windows|cygwin)\"|\.startswith\(\"win(?:32)?\"\))\)*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +56,8 @@ class AddedTest:
 async def added_tests(context: GateContext) -> list[AddedTest]:
     """The tests that are new on the head or do something else than on the base.
 
-    Left out: what is skipped or empty, for it proves nothing, and the owner's tests below protected paths.
+    Left out: what is skipped (on Windows only does not count: nothing runs there) or empty, for it proves nothing, and
+    the owner's tests below protected paths.
     """
     protected = context.policy.gates.tampering.protected
     before: list[Place] = []
@@ -105,10 +113,15 @@ def _differing(before: Sequence[Place], after: Sequence[Place]) -> list[AddedTes
     found: list[AddedTest] = []
     for place in after:
         old, case = known.get(id(place)), place.case
-        if case.skips or case.empty or (old is not None and _same(old.case, case)):
+        if case.empty or not runs_here(case) or (old is not None and _same(old.case, case)):
             continue
         found.append(AddedTest(place.file, case, old is None, belongs_to_tests(place.file)))
     return found
+
+
+def runs_here(case: Case) -> bool:
+    """Whether nothing skips ``case``, but on a system that commands do not run on. Pure."""
+    return all(map(_ON_WINDOWS.fullmatch, case.skips))
 
 
 def _same(old: Case, new: Case) -> bool:

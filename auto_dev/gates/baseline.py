@@ -29,6 +29,10 @@ _PYTEST_BROKEN: Final = {
     4: "pytest was called wrongly (exit code 4)",
 }
 _NO_TESTS: Final = 5
+# node's runner counts a file without tests, such as a fixture, as a test that passes.
+_NO_TEST_INSIDE: Final = re.compile(
+    r"^(?:ok \d{1,6} - |✔ )\S*/\S+\.[cm]?[jt]s(?: \(\d[\d.]*m?s\))?[ \t]*$", re.MULTILINE
+)
 
 
 def judge_baseline(outcomes: Mapping[str, CommandOutcome] | Iterable[CommandOutcome]) -> Judgement:
@@ -65,7 +69,7 @@ def why_unusable(run: CommandOutcome) -> str:
     if code in _PYTEST_BROKEN and is_pytest(run.tail):
         return _PYTEST_BROKEN[code]
     counts = parse_counts(run.tail) if code else None
-    if counts is not None and counts[0] == 0 and counts[1] > 0:
+    if counts is not None and counts[0] <= len(_NO_TEST_INSIDE.findall(run.tail)) and counts[1] > 0:
         return f"every test fails ({counts[1]} of {counts[1]})"
     return ""
 

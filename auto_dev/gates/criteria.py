@@ -17,6 +17,7 @@ _WORD: Final = re.compile(r"[^\W_]+")
 _NUMBERED: Final = re.compile(
     r"^\W*(?:ac|a\.c\.|(?:acceptance )?criterion|criteria|#)?[\s#-]*(\d{1,3})(?:\W|$)", re.IGNORECASE
 )
+_QUOTED: Final = re.compile(r"[`\"“”]([^`\"“”\n]{3,80})[`\"“”]")
 _ENDINGS: Final = ("ingly", "edly", "ings", "ing", "ies", "ed", "es", "s", "ly")
 _STOP: Final = frozenset(
     re.findall(
@@ -120,9 +121,13 @@ def _likeness(one: str, other: str) -> float:
 
 
 def is_about(test: AddedTest, criterion: str) -> bool:
-    """Whether ``test`` clearly corresponds to ``criterion``: it names most of what the criterion speaks of."""
-    wanted = words_of(criterion)
-    shared = wanted & _words_of_test(test)
+    """Whether ``test`` clearly corresponds to ``criterion``: it names most of what the criterion speaks of, or the very
+    text that the criterion quotes."""
+    wanted, named = words_of(criterion), _words_of_test(test)
+    for quoted in map(words_of, _QUOTED.findall(criterion)):
+        if len(quoted) > 1 and quoted <= named:
+            return True
+    shared = wanted & named
     return len(shared) >= min(2, len(wanted)) > 0 and len(shared) >= _ABOUT * len(wanted)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from typing import Final
 
 _CI: Final = "a CI workflow"
@@ -19,40 +21,96 @@ ROOTS: Final[dict[tuple[str, ...], str]] = {
     (".github", "workflows"): _CI,
     (".github", "actions"): _CI,
     (".github", "copilot-instructions.md"): _AGENT,
+    (".github", "instructions"): _AGENT,
+    (".github", "prompts"): _AGENT,
+    (".github", "agents"): _AGENT,
+    (".github", "chatmodes"): _AGENT,
+    (".github", "skills"): _AGENT,
+    (".github", "hooks"): _AGENT,
     (".github", "codeowners"): _OWNERS,
+    (".github", "settings.yml"): _OWNERS,
+    (".github", "mergify.yml"): _OWNERS,
     ("docs", "codeowners"): _OWNERS,
     ("codeowners",): _OWNERS,
+    ("agent.md",): _AGENT,
+    ("crush.md",): _AGENT,
+    ("warp.md",): _AGENT,
     (".gitlab", "ci"): _CI,
     (".gitlab", "codeowners"): _OWNERS,
-    (".vscode", "tasks.json"): _RUNS,
-    (".config", "lefthook.yml"): _HOOK,
 }
 
 # A folder of this name, wherever it lies.
 FOLDERS: Final[dict[str, str]] = {
     ".circleci": _CI, ".buildkite": _CI, ".woodpecker": _CI, ".teamcity": _CI, ".forgejo": _CI, ".gitea": _CI,
-    ".ci": _CI,
-    ".husky": _HOOK, ".githooks": _HOOK, ".lefthook": _HOOK,
+    ".ci": _CI, ".azure-pipelines": _CI, ".azuredevops": _CI, ".semaphore": _CI, ".tekton": _CI, ".harness": _CI,
+    ".builds": _CI, ".drone": _CI, ".jenkins": _CI,
+    ".husky": _HOOK, ".githooks": _HOOK, ".git-hooks": _HOOK, ".lefthook": _HOOK, ".hooks": _HOOK,
     ".claude": _AGENT, ".codex": _AGENT, ".cursor": _AGENT, ".gemini": _AGENT, ".opencode": _AGENT, ".continue": _AGENT,
     ".windsurf": _AGENT, ".qwen": _AGENT, ".roo": _AGENT, ".kiro": _AGENT, ".clinerules": _AGENT, ".junie": _AGENT,
-    ".devcontainer": _RUNS,
+    ".agent": _AGENT, ".agents": _AGENT, ".amazonq": _AGENT, ".augment": _AGENT, ".goose": _AGENT, ".crush": _AGENT,
+    ".factory": _AGENT, ".trae": _AGENT, ".openhands": _AGENT, ".copilot": _AGENT, ".claude-plugin": _AGENT,
+    ".devcontainer": _RUNS, ".run": _RUNS, ".mise": _RUNS, ".mvn": _RUNS, ".idx": _RUNS,
+    ".ssh": _SECRETS, ".gnupg": _SECRETS,
+}  # fmt: skip
+
+# A file or folder of this name in a folder of this name, wherever that lies.
+INSIDE: Final[dict[tuple[str, str], str]] = {
+    (".vscode", "tasks.json"): _RUNS, (".vscode", "settings.json"): _RUNS, (".vscode", "launch.json"): _RUNS,
+    (".vscode", "mcp.json"): _AGENT,
+    (".idea", "runconfigurations"): _RUNS, (".idea", "workspace.xml"): _RUNS, (".idea", "watchertasks.xml"): _RUNS,
+    (".idea", "externaltools.xml"): _RUNS, (".zed", "tasks.json"): _RUNS, (".zed", "settings.json"): _RUNS,
+    (".fleet", "run.json"): _RUNS, (".cargo", "config.toml"): _RUNS, (".cargo", "config"): _RUNS,
+    (".yarn", "releases"): _RUNS, (".yarn", "plugins"): _RUNS, (".config", "mise"): _RUNS,
+    (".config", "mise.toml"): _RUNS, (".config", "lefthook.yml"): _HOOK, (".config", "git"): _GIT,
+    (".config", "dotnet-tools.json"): _RUNS, (".bundle", "config"): _REGISTRY, (".m2", "settings.xml"): _REGISTRY,
+    ("wrapper", "gradle-wrapper.properties"): _REGISTRY, ("wrapper", "gradle-wrapper.jar"): _REGISTRY,
+    (".cargo", "credentials.toml"): _SECRETS, (".cargo", "credentials"): _SECRETS, (".docker", "config.json"): _SECRETS,
+    (".aws", "credentials"): _SECRETS, (".kube", "config"): _SECRETS,
 }  # fmt: skip
 
 # A file of this name, wherever it lies.
 FILES: Final[dict[str, str]] = {
-    ".gitlab-ci.yml": _CI, ".travis.yml": _CI, "azure-pipelines.yml": _CI, "jenkinsfile": _CI, ".drone.yml": _CI,
-    "bitbucket-pipelines.yml": _CI, ".woodpecker.yml": _CI, "appveyor.yml": _CI, ".appveyor.yml": _CI,
-    "cloudbuild.yaml": _CI, "cloudbuild.yml": _CI, ".cirrus.yml": _CI,
-    ".pre-commit-config.yaml": _HOOK, ".pre-commit-hooks.yaml": _HOOK, "lefthook.yml": _HOOK, "lefthook.yaml": _HOOK,
-    "agents.md": _AGENT, "agents.override.md": _AGENT, "claude.md": _AGENT, "claude.local.md": _AGENT,
-    "gemini.md": _AGENT, "qwen.md": _AGENT, ".cursorrules": _AGENT, ".windsurfrules": _AGENT, ".clinerules": _AGENT,
-    ".mcp.json": _AGENT, "opencode.json": _AGENT, "opencode.jsonc": _AGENT, ".aider.conf.yml": _AGENT,
+    ".travis.yml": _CI, ".drone.star": _CI, ".drone.jsonnet": _CI, "appveyor.yml": _CI, ".appveyor.yml": _CI,
+    "cloudbuild.json": _CI, ".cirrus.star": _CI, "codemagic.yaml": _CI, "wercker.yml": _CI, ".screwdriver.yaml": _CI,
+    ".mergify.yml": _OWNERS, ".kodiak.toml": _OWNERS, "bors.toml": _OWNERS,
+    "prek.toml": _HOOK, ".overcommit.yml": _HOOK, "hk.pkl": _HOOK, "husky.config.js": _HOOK,
+    "agents.md": _AGENT, "agents.override.md": _AGENT, "claude.md": _AGENT,
+    "claude.local.md": _AGENT, "gemini.md": _AGENT, "qwen.md": _AGENT,
+    ".cursorrules": _AGENT, ".cursorignore": _AGENT, ".windsurfrules": _AGENT, ".clinerules": _AGENT,
+    ".goosehints": _AGENT, ".roomodes": _AGENT, ".roorules": _AGENT, ".aiderignore": _AGENT, ".mcp.json": _AGENT,
+    "opencode.json": _AGENT, "opencode.jsonc": _AGENT, "crush.json": _AGENT, ".crush.json": _AGENT,
     ".gitattributes": _GIT, ".gitmodules": _GIT, ".gitconfig": _GIT, ".lfsconfig": _GIT,
-    ".envrc": _RUNS, "sitecustomize.py": _RUNS, "usercustomize.py": _RUNS,
-    ".npmrc": _REGISTRY, ".yarnrc": _REGISTRY, ".yarnrc.yml": _REGISTRY, ".pypirc": _REGISTRY, "pip.conf": _REGISTRY,
+    ".envrc": _RUNS, ".tool-versions": _RUNS, ".autoenv": _RUNS, ".devcontainer.json": _RUNS, ".gitpod.yml": _RUNS,
+    ".gitpod.dockerfile": _RUNS, ".replit": _RUNS, "devbox.json": _RUNS, "sitecustomize.py": _RUNS,
+    "usercustomize.py": _RUNS, ".pdbrc": _RUNS, ".pythonrc": _RUNS, ".gdbinit": _RUNS, ".lldbinit": _RUNS,
+    ".rprofile": _RUNS, ".irbrc": _RUNS, ".pryrc": _RUNS, ".exrc": _RUNS, ".nvimrc": _RUNS, ".nvim.lua": _RUNS,
+    ".lvimrc": _RUNS, ".dir-locals.el": _RUNS, ".bashrc": _RUNS, ".zshrc": _RUNS, ".profile": _RUNS,
+    ".npmrc": _REGISTRY, ".yarnrc": _REGISTRY, "bunfig.toml": _REGISTRY, ".pypirc": _REGISTRY, "pip.conf": _REGISTRY,
+    "pip.ini": _REGISTRY, "uv.toml": _REGISTRY, "poetry.toml": _REGISTRY, ".condarc": _REGISTRY, ".gemrc": _REGISTRY,
+    "nuget.config": _REGISTRY, ".terraformrc": _REGISTRY, "terraform.rc": _REGISTRY,
     "auto-dev.toml": _POLICY,
-    ".env": _SECRETS, ".env.local": _SECRETS, ".env.production": _SECRETS, ".netrc": _SECRETS,
+    ".netrc": _SECRETS, "_netrc": _SECRETS, ".pgpass": _SECRETS, ".git-credentials": _SECRETS, ".htpasswd": _SECRETS,
 }  # fmt: skip
+
+# A file whose name is written in several ways, wherever it lies.
+NAMES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+    (re.compile(r"jenkinsfile(?:[._-].*)?|.*\.jenkinsfile"), _CI),
+    (re.compile(r"(?:.*\.)?gitlab-ci(?:[._-].*)?\.ya?ml"), _CI),
+    (re.compile(r"\.?azure-pipelines?(?:[._-].*)?\.ya?ml"), _CI),
+    (re.compile(r"(?:\.drone|\.woodpecker|\.cirrus|\.build|bitbucket-pipelines|cloudbuild|buildspec)\.ya?ml"), _CI),
+    (re.compile(r"\.pre-commit-(?:config|hooks)\.ya?ml"), _HOOK),
+    (re.compile(r"\.?lefthook(?:-local)?\.(?:ya?ml|toml|json)"), _HOOK),
+    (
+        re.compile(r"\.?(?:huskyrc|lintstagedrc|lint-staged\.config|simple-git-hooks)(?:\.(?:[cm]?[jt]s|json|ya?ml))?"),
+        _HOOK,
+    ),
+    (re.compile(r"\.aider\..*\.ya?ml"), _AGENT),
+    (re.compile(r"\.?(?:mise|rtx)(?:\.[\w-]+)?\.toml"), _RUNS),
+    (re.compile(r"\.?pnpmfile\.[cm]?js"), _RUNS),
+    (re.compile(r".*\.code-workspace"), _RUNS),
+    (re.compile(r"\.yarnrc\.ya?ml"), _REGISTRY),
+    (re.compile(r"\.env(?:\.(?:local|prod(?:uction)?|live|stag(?:e|ing)|[\w-]+\.local))?"), _SECRETS),
+)
 
 # Lockfile → the manifests (one name or glob each) of which one must change with it.
 _LOCKFILES: Final[dict[str, tuple[str, ...]]] = {
@@ -92,10 +150,14 @@ def special_kind(path: str) -> str:
     for length in range(1, min(len(parts), 2) + 1):
         if kind := ROOTS.get(parts[:length]):
             return kind
+    for pair in pairwise(parts):
+        if kind := INSIDE.get(pair):
+            return kind
     for part in parts:
         if kind := FOLDERS.get(part):
             return kind
-    return FILES.get(parts[-1], "")
+    name = parts[-1]
+    return FILES.get(name) or next((kind for pattern, kind in NAMES if pattern.fullmatch(name)), "")
 
 
 def lockfile_manifests(name: str) -> tuple[str, ...]:

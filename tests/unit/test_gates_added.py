@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from auto_dev.gates.added import AddedTest, is_named, same_file
+from auto_dev.gates.added import AddedTest, is_named, runs_here, same_file
+from auto_dev.gates.criteria import is_about
 from auto_dev.gates.failures import parse_failures
+from auto_dev.gates.syntax.read import read_suite
 from auto_dev.gates.syntax.suite import Case
 from auto_dev.gates.testfiles import belongs_to_tests
 
@@ -129,3 +131,39 @@ def test_paths_are_compared_as_seen_from_different_folders(one: str, other: str,
 )  # fmt: skip
 def test_what_belongs_to_the_tests_goes_along_with_them(path: str, belongs: bool) -> None:
     assert belongs_to_tests(path) is belongs
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "here"),
+    [
+        ("test_a.py", '@pytest.mark.skipif(sys.platform == "win32", reason="x")\ndef test_a(): assert f()', True),
+        ("test_a.py", 'pytestmark = pytest.mark.skipif(os.name == "nt", reason="x")\ndef test_a(): assert f()', True),
+        ("test_a.py", '@unittest.skipIf(sys.platform.startswith("win"), "x")\ndef test_a(): assert f()', True),
+        ("test_a.py", 'def test_a():\n    if sys.platform == "win32":\n        pytest.skip("x")\n    assert f()', True),
+        ("a.test.js", "it.skipIf(process.platform === 'win32')('a', () => { expect(f()).toBe(1); });", True),
+        (
+            "a_test.go",
+            'func TestA(t *testing.T) {\n if runtime.GOOS == "windows" { t.Skip("x") }\n t.Fatal("x")\n}',
+            True,
+        ),
+        ("test_a.py", '@pytest.mark.skipif(sys.platform == "linux", reason="x")\ndef test_a(): assert f()', False),
+        ("test_a.py", '@pytest.mark.skipif(sys.platform != "win32", reason="x")\ndef test_a(): assert f()', False),
+        ("test_a.py", '@pytest.mark.skipif(sys.platform == "win32" or x, reason="x")\ndef test_a(): assert f()', False),
+        ("test_a.py", "@pytest.mark.skip\ndef test_a(): assert f()", False),
+        ("test_a.py", "@pytest.mark.skipif(CI, reason='x')\ndef test_a(): assert f()", False),
+    ],
+)
+def test_a_test_that_is_skipped_on_windows_alone_runs_here(file: str, source: str, here: bool) -> None:
+    if file.endswith(".go"):
+        source = "package a\n" + source
+    (case,) = read_suite(file, source.encode()).cases.values()
+    assert case.skips
+    assert runs_here(case) is here
+
+
+def test_a_test_that_holds_the_text_which_a_criterion_quotes_is_about_it() -> None:
+    case = Case("test_shows", "test_shows", 1, "", 1, 1, words={"EUR 12.50": 1, "str": 1})
+    shows = AddedTest("tests/test_a.py", case, fresh=True, apart=True)
+    assert is_about(shows, "Amounts in statements and on the command line are written `EUR 12.50`")
+    assert not is_about(shows, "Amounts in statements and on the command line are written `USD 12.50`")
+    assert not is_about(shows, "Amounts are formatted by `str` in statements and on the command line")

@@ -57,6 +57,8 @@ class TestBaseline:
             ([OK, failed(code=3, tail="INTERNALERROR> Traceback")], Verdict.FAIL, Route.ASK, "internal error"),
             ([OK, failed(code=4, tail="ERROR: usage: pytest [options]")], Verdict.FAIL, Route.ASK, "called wrongly"),
             ([OK, failed("t::a", "t::b", tail="2 failed in 0.1s")], Verdict.FAIL, Route.ASK, "test fails (2 of 2)"),
+            ([failed("a", tail="ok 2 - /w/test/a.js\n# pass 1\n# fail 5")], Verdict.FAIL, Route.ASK, "(5 of 5)"),
+            ([failed("a", tail="ok 2 - loads a.js\n# pass 1\n# fail 5")], Verdict.CONCERNS, Route.PROCEED, "1 known"),
             ([failed(), failed(command="lint", code=2)], Verdict.FAIL, Route.ASK, "every command fails"),
             ([OK, failed("x: error", code=2, tail="make: Error 2")], Verdict.CONCERNS, Route.PROCEED, "1 known"),
         ],

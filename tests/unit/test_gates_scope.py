@@ -162,8 +162,33 @@ def test_allowed_paths_are_taken_at_their_word() -> None:
         ("auto-dev.toml", "auto-dev's own policy"),
         ("Auto-Dev.toml", "auto-dev's own policy"),
         ("web/.env", "secrets"),
+        *((path, "a CI workflow") for path in (
+            "ci/Jenkinsfile.release", "deploy.jenkinsfile", "build.gitlab-ci.yml", "azure-pipelines-release.yml",
+            ".buildkite/pipeline.yml", ".drone.yml", ".woodpecker/build.yaml", ".cirrus.yml", "buildspec.yml",
+            ".semaphore/semaphore.yml", ".gitlab/ci/build.yml", "Bitbucket-Pipelines.YML",
+        )),
+        *((path, "a hook") for path in (
+            "lefthook-local.yml", ".lefthook.toml", "web/.husky/_/pre-push", ".lintstagedrc.json", ".overcommit.yml",
+            "lint-staged.config.mjs", ".pre-commit-config.yml", "simple-git-hooks.cjs",
+        )),
+        *((path, "agent settings") for path in (
+            "opencode.json", ".opencode/agent/x.md", ".gemini/settings.json", ".github/instructions/a.instructions.md",
+            ".vscode/mcp.json", ".aider.conf.yml", ".agents/skills/a/SKILL.md", "AGENTS.Override.md", ".roomodes",
+        )),
+        *((path, "runs by itself") for path in (
+            ".vscode/tasks.json", "web/.vscode/settings.json", ".idea/runConfigurations/All.xml", ".run/All.run.xml",
+            ".envrc", "web/.ENVRC", ".tool-versions", ".mise.toml", "mise.local.toml", ".config/mise/config.toml",
+            "crates/a/.cargo/config.toml", ".pnpmfile.cjs", ".yarn/releases/yarn-4.cjs", "src/sitecustomize.py",
+            "shop.code-workspace", ".devcontainer.json", ".mvn/extensions.xml", ".gitpod.yml",
+        )),
+        *((path, "package registry settings") for path in (
+            "web/.yarnrc.yml", "pip.conf", "NuGet.Config", "bunfig.toml", ".bundle/config", "uv.toml",
+            "android/gradle/wrapper/gradle-wrapper.properties",
+        )),
+        *((path, "secrets") for path in (".env.staging", ".env.development.local", ".docker/config.json", "_netrc")),
+        *((path, "git's own settings") for path in ("a/b/.GITMODULES", "docs/.gitAttributes", ".lfsconfig")),
     ],
-)
+)  # fmt: skip
 def test_special_files_ask(path: str, kind: str) -> None:
     judgement = judge([path], protected=[])
     assert (judgement.verdict, judgement.route) == (Verdict.FAIL, Route.ASK)
@@ -172,8 +197,15 @@ def test_special_files_ask(path: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["src/app.py", ".gitignore", "docs/agents.rst", "src/hooks/useX.ts", ".env.example", "README.md"]
-)
+    "path",
+    [
+        "src/app.py", ".gitignore", "docs/agents.rst", "src/hooks/useX.ts", ".env.example", "README.md", ".env.test",
+        ".vscode/extensions.json", ".idea/codeStyles/Project.xml", "src/devcontainer.ts", "src/claude/client.py",
+        "docs/mise.md", "src/tasks.json", "src/settings.json", "config/config.toml", ".editorconfig", ".nvmrc",
+        "src/npmrc.py", "tools/pip_conf.py", "src/pipelines/azure.yml", "web/workspace.xml", "src/jenkinsfiles.py",
+        "Makefile", "tests/conftest.py", "src/env/envrc.go", "docs/lefthook.md", "src/environment.ts", "run/main.go", "docs/agent.md", "weights/model.pth",
+    ],
+)  # fmt: skip
 def test_ordinary_files_pass(path: str) -> None:
     assert judge([path]).verdict is Verdict.PASS
 
