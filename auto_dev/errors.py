@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -30,6 +31,11 @@ class AutoDevError(Exception):
         self.where = where.strip()
         self.mend = mend.strip()
         super().__init__(self._line())
+
+    def reword(self, change: Callable[[str], str]) -> None:
+        """Say the same in other words, such as without a credential."""
+        self.what, self.where, self.mend = change(self.what), change(self.where), change(self.mend)
+        self.args = (self._line(),)
 
     def _line(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what

@@ -19,6 +19,7 @@ from auto_dev.daemon import shortfall
 from auto_dev.daemon.graphs import load_graph
 from auto_dev.daemon.scheduler import OPERATOR
 from auto_dev.errors import AutoDevError, ConfigError, StaleLeaseError, TransitionError
+from auto_dev.gates.credentials.scanner import hide
 from auto_dev.model import DecisionStatus, RunStatus, Scope
 from auto_dev.nodes.context import RunContext, RunEndedError, RunPausedError, Services, run_context
 from auto_dev.nodes.problem import asked
@@ -264,6 +265,7 @@ class Runner:
         """An error that nobody foresaw: tried again a few times, then the run has failed."""
         run_id, title = row["id"], row["policy"]["story"]["title"]
         reason = f"{type(error).__name__}: {error}"
+        reason = hide(reason, await self._services.credentials.values([reason]))
         async with self._services.db.transaction() as conn:
             await leases.fence(conn, lease)
             counted = await (await conn.execute(QUERIES["add_crash"], {"run": run_id})).fetchone()

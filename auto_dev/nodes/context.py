@@ -53,9 +53,12 @@ class RunPausedError(AutoDevError):
 
     def __init__(self, reason: str, resume_at: datetime | None = None, *, cause: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
         self.resume_at = resume_at
         self.cause = cause
+
+    @property
+    def reason(self) -> str:
+        return self.what
 
 
 class AnomalyError(AutoDevError):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from auto_dev.errors import AutoDevError
 from auto_dev.gates.base import Judgement, Leak
 from auto_dev.gates.credentials.scanner import by_length, hide
 from auto_dev.gates.engine import Ruled
@@ -17,6 +18,7 @@ from auto_dev.nodes.context import RunContext
 from auto_dev.nodes.state import StoryState, start_of
 from auto_dev.report import Report
 from auto_dev.store import runs
+from auto_dev.store.decisions import Question
 from auto_dev.store.events import QUERIES, emit
 from auto_dev.worktrees.adopt import tracking_ref
 
@@ -106,6 +108,22 @@ async def redacted_text(context: RunContext, text: str, leaks: Sequence[Leak] = 
     """``text`` without ``leaks`` and without whatever else in it looks like a credential."""
     values = by_length([*secret_values(leaks), *await context.services.credentials.values([text])])
     return hide(text, values)
+
+
+async def redact_error(context: RunContext, error: AutoDevError) -> None:
+    """Take out of ``error`` what looks like a credential: what a person reads of it may be what a program printed."""
+    if values := await context.services.credentials.values([f"{error.where}\n\n{error.what}\n\n{error.mend}"]):
+        error.reword(lambda text: hide(text, values))
+
+
+async def redacted_question(context: RunContext, question: Question) -> Question:
+    """``question`` without what looks like a credential: it is shown on every channel."""
+    shown = [question.question, question.why, list(question.evidence), list(question.options)]
+    values = await context.services.credentials.values(_texts(shown))
+    if not values:
+        return question
+    asked, why, evidence, options = hidden(shown, values)
+    return replace(question, question=asked, why=why, evidence=evidence, options=options)
 
 
 async def redacted_report(context: RunContext, report: Report) -> Report:

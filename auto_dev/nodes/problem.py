@@ -7,6 +7,7 @@ from typing import Any
 
 from auto_dev.errors import AutoDevError, ConfigError
 from auto_dev.nodes.context import AnomalyError, RunContext
+from auto_dev.nodes.leaving import redacted_question
 from auto_dev.nodes.state import ASK, StoryState
 from auto_dev.notify import facts
 from auto_dev.store import decisions
@@ -24,7 +25,8 @@ ABANDON: Mapping[str, Any] = {
 
 
 async def open_question(state: StoryState, context: RunContext, node: str, question: decisions.Question) -> StoryState:
-    """Open the decision (once per place in the run), tell the channels, and route to ``ask``."""
+    """Open the decision (once per place in the run) without any credential, tell the channels, route to ``ask``."""
+    question = await redacted_question(context, question)
     async with context.write() as conn:
         row, new = await decisions.ask(conn, context.project, context.story.id, context.run_id, question)
         if new:

@@ -11,6 +11,7 @@ from auto_dev.budget.limits import BudgetExceededError
 from auto_dev.errors import AutoDevError, StaleLeaseError
 from auto_dev.model import Phase
 from auto_dev.nodes.context import AnomalyError, Node, RunContext, RunEndedError, RunPausedError
+from auto_dev.nodes.leaving import redact_error
 from auto_dev.nodes.problem import ask_about, ask_about_anomaly
 from auto_dev.nodes.state import StoryState
 from auto_dev.notify.facts import budget_cause
@@ -47,7 +48,7 @@ def step(name: str, phase: Phase, progress: int, node: Node, *, spends: bool = F
         try:
             if spends:
                 await context.services.ledger.enter(context.run_id, context.story.id, context.limits())
-            return dict(await node(state, context))
+            return dict(await _cleanly(node, state, context))
         except BudgetExceededError as error:
             raise over_budget(error) from error
         except (RunPausedError, RunEndedError, StaleLeaseError):
@@ -64,3 +65,12 @@ def step(name: str, phase: Phase, progress: int, node: Node, *, spends: bool = F
 
     run.__name__ = name
     return run
+
+
+async def _cleanly(node: Node, state: StoryState, context: RunContext) -> StoryState:
+    """What ``node`` makes of ``state``. A known error says no credential, whatever a program printed."""
+    try:
+        return await node(state, context)
+    except AutoDevError as error:
+        await redact_error(context, error)
+        raise

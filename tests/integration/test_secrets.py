@@ -160,6 +160,65 @@ cat > "$AUTO_DEV_REPORT" <<'END'\n{written}\nEND\n""",
     assert len(verdicts["secrets"]["evidence"]) == 2
 
 
+async def test_no_credential_of_a_report_is_in_a_pull_request(project: Any) -> None:
+    """The work itself holds none, so that it leaves; what the agent says of it goes into the pull request's text."""
+    made = project({"A-1": []}, '[gates]\nadvisory = ["proof"]\n')
+    remote, token = remote_of(made), github_token()
+    said = '{"summary": "I called it with TOKEN", "confidence": 0.95,'
+    said += ' "criteria": [{"criterion": "there it is", "evidence": ["a.py", "curl -H TOKEN passes"]}]}'
+    agent(made, f"""echo "A = 1" > a.py\ncat > "$AUTO_DEV_REPORT" <<'END'\n{said.replace("TOKEN", token)}\nEND\n""")
+    assert await made.once() is ExitCode.DONE
+    (pull,) = await made.fetch("SELECT url FROM pull_requests")
+    assert pull
+    shown = await shown_in(made)
+    assert f"I called it with ghp… ({len(token)} characters)" in shown
+    assert token not in shown
+    assert token not in everything_in(remote)
+
+
+async def test_what_a_failing_program_prints_is_asked_about_without_its_credential(project: Any, caplog: Any) -> None:
+    """The text of an error becomes a decision, events, messages and lines of the log."""
+    made = project({"A-1": []}, '[setup]\ncopy = [".env"]\ncommand = "cat .env; exit 3"\n')
+    token = github_token()
+    (made.root / ".gitignore").write_text("agent.sh.*\n.env\n")
+    (made.root / ".env").write_text(f"GITHUB_TOKEN={token}\n")
+    assert await made.once() is ExitCode.WAITS
+    (asked,) = await made.fetch("SELECT * FROM decisions")
+    assert asked["kind"] == "problem"
+    assert f"ghp… ({len(token)} characters)" in f"{asked['question']} {asked['why']} {asked['evidence']}"
+    assert token not in await tables_of(made)
+    assert token not in caplog.text
+    told = [str(vars(record)) for record in caplog.records]
+    assert not any(token in text for text in told)
+
+
+async def test_a_crash_of_a_node_is_told_without_its_credential(project: Any, monkeypatch: Any) -> None:
+    made = project({"A-1": []})
+    token = github_token()
+
+    async def broken(context: Any, head: str) -> str:
+        raise RuntimeError(f"cannot use {token}")
+
+    monkeypatch.setattr(publish, "with_status_written", broken)
+    await made.once()
+    (run,) = await made.fetch("SELECT status, reason FROM runs")
+    assert run["status"] == "failed"
+    assert "RuntimeError: cannot use ghp…" in run["reason"]
+    assert token not in await tables_of(made)
+
+
+async def test_a_credential_in_the_name_of_a_file_asks(project: Any) -> None:
+    made = project({"A-1": []})
+    remote, token = remote_of(made), github_token()
+    agent(made, f"mkdir tmp; echo 1 > tmp/{token}.json; echo 2 > b.txt\n")
+    assert await made.once() is ExitCode.WAITS
+    (asked,) = await made.fetch("SELECT * FROM decisions")
+    assert asked["kind"] == "secrets"
+    assert "in a file's name" in str(asked["evidence"])
+    assert token not in await tables_of(made)
+    assert token not in everything_in(remote)
+
+
 async def test_a_credential_in_the_output_of_a_command_is_not_shown(project: Any, caplog: Any) -> None:
     """It stands in an ignored file that the worktree was given, so that no commit holds it."""
     config = '[run]\nrepair_attempts = 0\n[setup]\ncopy = [".env"]\n'

@@ -203,7 +203,8 @@ def test_special_files_ask(path: str, kind: str) -> None:
         ".vscode/extensions.json", ".idea/codeStyles/Project.xml", "src/devcontainer.ts", "src/claude/client.py",
         "docs/mise.md", "src/tasks.json", "src/settings.json", "config/config.toml", ".editorconfig", ".nvmrc",
         "src/npmrc.py", "tools/pip_conf.py", "src/pipelines/azure.yml", "web/workspace.xml", "src/jenkinsfiles.py",
-        "Makefile", "tests/conftest.py", "src/env/envrc.go", "docs/lefthook.md", "src/environment.ts", "run/main.go", "docs/agent.md", "weights/model.pth",
+        "Makefile", "tests/conftest.py", "src/env/envrc.go", "docs/lefthook.md", "src/environment.ts", "run/main.go",
+        "docs/agent.md", "weights/model.pth",
     ],
 )  # fmt: skip
 def test_ordinary_files_pass(path: str) -> None:
