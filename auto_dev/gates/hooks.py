@@ -39,7 +39,7 @@ from auto_dev.gates.syntax.code import (
 from auto_dev.gates.syntax.lower_go import lower_go
 from auto_dev.gates.syntax.lower_javascript import lower_javascript
 from auto_dev.gates.syntax.lower_python import lower_python
-from auto_dev.gates.syntax.parse import TooLong
+from auto_dev.gates.syntax.parse import TooLong, measured
 from auto_dev.gates.syntax.suite import MAX_SOURCE, is_test_path, language_of
 from auto_dev.model import Route
 
@@ -87,11 +87,12 @@ def acts_of(path: str, source: bytes) -> list[Act]:
     """What the source does to other tests. Never raises."""
     language = language_of(path)
     try:
-        if language == "python":
-            return list(_python(lower_python(source)))
-        if language == "go":
-            return list(_go(lower_go(source)))
-        return list(_javascript(lower_javascript(source, "tsx" if path.endswith("x") else "typescript")))
+        with measured():
+            if language == "python":
+                return list(_python(lower_python(source)))
+            if language == "go":
+                return list(_go(lower_go(source)))
+            return list(_javascript(lower_javascript(source, "tsx" if path.endswith("x") else "typescript")))
     except (TooLong, SyntaxError, LookupError):
         return []  # the tests of such a file cannot be read either, which is told
 

@@ -224,20 +224,21 @@ def _subject(old: Check, new: Check) -> bool:
 
 def covered(old: Check, new: Sequence[Check]) -> bool:
     """Whether a whole object's comparison lives on in those of its members, or a member's in one of the whole."""
+    by_name = not any(check.subject == old.subject for check in new)  # else the name may stand for something else now
     least = old.demanded if old.aspect == "calls" else Level.PATTERN
     members = {
         check.subject or check.spoken
         for check in new
         if check.counts
         and check.level >= least
-        and (_inside(check.subject, old.subject) or _inside(check.spoken, old.spoken))
+        and (_inside(check.subject, old.subject) or (by_name and _inside(check.spoken, old.spoken)))
     }
     if len(members) >= max(ceil(old.parts / 2), 1):
         return True
     return any(
         check.counts
         and check.level >= least
-        and (_inside(old.subject, check.subject) or _inside(old.spoken, check.spoken))
+        and (_inside(old.subject, check.subject) or (by_name and _inside(old.spoken, check.spoken)))
         for check in new
     )
 

@@ -117,6 +117,7 @@ def _losses(
 ) -> list[Finding]:
     """How the tests that are still there check less. ``elsewhere``: the assertions of new tests."""
     imports = {s.path: s.suite_after.imports for s in sides if s.suite_after is not None}
+    own = {s.path: _own(s) for s in sides}
     twins = Counter((place.home, place.case.leaf) for place in after)
     findings: list[Finding] = []
     for pair in pairs:
@@ -126,11 +127,20 @@ def _losses(
         parts = [part.case for part in pair.parts]
         known: Mapping[str, str] = imports.get(place.file, {})
         stem = posixpath.basename(place.file)
-        losses = compare(pair.before.case, place.case, parts, imports=known, stem=stem, elsewhere=elsewhere)
+        case = replace(place.case, mocks=place.case.mocks | own[place.file]) if own.get(place.file) else place.case
+        losses = compare(pair.before.case, case, parts, imports=known, stem=stem, elsewhere=elsewhere)
         if twins[place.home, place.case.leaf] > 1:
             losses = [_conditional(loss) for loss in losses]
         findings += [_told(loss, place.file) for loss in losses]
     return findings
+
+
+def _own(side: Side) -> frozenset[str]:
+    """What was imported before and is a function of the test file itself now."""
+    if side.suite_before is None or side.suite_after is None:
+        return frozenset()
+    gone = set(side.suite_before.imports) - set(side.suite_after.imports)
+    return frozenset(gone & side.suite_after.functions)
 
 
 def _conditional(loss: Loss) -> Loss:

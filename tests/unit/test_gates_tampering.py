@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from auto_dev.config import CommandGate, Config, GatesConfig
 from auto_dev.gates.base import Change, CommandOutcome, GateContext, Judgement
+from auto_dev.gates.syntax import parse
 from auto_dev.gates.syntax.read import read_suite
 from auto_dev.gates.tampering import TamperingGate
 from auto_dev.model import Route, Verdict
@@ -837,11 +838,23 @@ def test_a_huge_test_file_is_not_read_and_says_so(path: str) -> None:
     ],
 )
 def test_hostile_source_is_read_in_a_moment(unit: str) -> None:
-    source = (unit * (200_000 // len(unit))).encode()
+    source = (unit * (20_000 // len(unit))).encode()
     for path in ("a.test.js", "a.test.tsx", "a_test.go", "tests/a.rs", "test_a.py"):
         began = time.thread_time()  # of the processor: other tests run beside this one
         read_suite(path, source)
-        assert time.thread_time() - began < 4, (path, unit)
+        assert time.thread_time() - began < 1.5 * parse.LONGEST_S, (path, unit)
+
+
+@pytest.mark.parametrize("unit", ["x\n", "it('a', () => {", "def test_a():\n    assert f(1) == 2\n"])
+def test_what_takes_too_long_is_given_up(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parse, "LONGEST_S", 0.02)
+    source = (unit * (200_000 // len(unit))).encode()
+    for path in ("a.test.js", "a_test.go", "tests/a.rs", "test_a.py"):
+        began = time.thread_time()
+        assert "too" in read_suite(path, source).problem, (path, unit)
+        assert time.thread_time() - began < parse.LONGEST_S + 1, (path, unit)
+    monkeypatch.undo()
+    assert not read_suite("test_a.py", b"def test_a():\n    assert f(1) == 2\n").problem
 
 
 @settings(max_examples=150, deadline=None)

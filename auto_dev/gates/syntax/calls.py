@@ -26,6 +26,7 @@ from auto_dev.gates.syntax.code import (
 from auto_dev.gates.syntax.dialect import Dialect
 from auto_dev.gates.syntax.flow import RECOVER, recovers, silent
 from auto_dev.gates.syntax.here import CAP, Here, Trace
+from auto_dev.gates.syntax.parse import tick
 from auto_dev.gates.syntax.strength import Check
 from auto_dev.gates.syntax.suite import MANY
 from auto_dev.gates.syntax.values import Values
@@ -50,6 +51,7 @@ class Calls(Values):
 
     def expression(self, node: Expr, here: Here, last: int = 0) -> None:
         """Find what the calls in ``node`` do."""
+        tick()
         if isinstance(node, Await):
             self.expression(node.value, replace(here, awaited=True), last)
         elif isinstance(node, Call):

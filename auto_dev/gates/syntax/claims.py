@@ -266,7 +266,9 @@ def _for_each(test: Call, name: str, first: Expr | None, *, negative: bool) -> C
         return replace(_weakest(test, parts), many=name == "all") if parts else Claim("nothing", test)
     if inner is None:
         return Claim("truth", test, None, negative, many=True)
-    found = _weakest(inner, claims(inner))
+    parts = claims(inner)
+    single = len(parts) == 1 and name in ("all", "every") and not negative
+    found = parts[0] if single else _weakest(inner, parts)
     if name in ("any", "some") or negative:
         found = replace(found, op="contains" if OPS[found.op][0] > Level.PATTERN else found.op)
     return replace(found, subject=test, many=True)

@@ -7,9 +7,11 @@ from typing import ClassVar, Final
 
 from auto_dev.gates.syntax.canon import constant
 from auto_dev.gates.syntax.claims import Claim, claims, equal, tolerance_of, value_of
-from auto_dev.gates.syntax.code import Call, Expr, Lambda, Literal, leaf
+from auto_dev.gates.syntax.code import Call, Expr, Lambda, Literal, dotted, leaf, walk
 
 CHECKING: Final = re.compile(r"_*(?:assert|check|verify|expect|ensure|must|should|require|eqnice)(?:_|[A-Z0-9]|!|$)")
+_MOCKS: Final = frozenset(("Mock", "MagicMock", "AsyncMock", "create_autospec"))
+_FAKES: Final = frozenset(("vi.fn", "jest.fn", "mock.fn", "sinon.stub", "sinon.fake"))
 NEVER: Final = frozenset(("checkout", "expected", "checked", "require", "expect", "checkbox", "should", "must"))
 
 # How an assertion reads its arguments: (op, index of the subject, index of what is expected, negative).
@@ -55,6 +57,13 @@ class Dialect:
     def detached(self, names: tuple[str, ...], value: Expr) -> bool:  # noqa: ARG002
         """Whether ``names`` shadow what the test reports its failures to, so that nothing after it counts."""
         return False
+
+    def stands_in(self, value: Expr) -> bool:
+        """Whether ``value`` makes a mock: ``Mock(return_value=2)``, ``vi.fn().mockReturnValue(2)``."""
+        return any(
+            isinstance(part, Call) and (leaf(part.function) in _MOCKS or dotted(part.function) in _FAKES)
+            for part in walk(value)
+        )
 
     def swallowed(self, types: tuple[str, ...]) -> bool:
         """Whether a handler of these types catches a failed assertion."""

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from tree_sitter import Node
 
 from auto_dev.gates.syntax.code import Body, Do, Expr, Literal, Other, Stmt
-from auto_dev.gates.syntax.parse import DEEPEST
+from auto_dev.gates.syntax.parse import DEEPEST, tick
 
 _COMMENTS: Final = frozenset(("comment", "line_comment", "block_comment"))
 _KEPT: Final = 200  # characters of what is not read further
@@ -48,6 +48,7 @@ class Lowering:
         """``node`` as an expression."""
         handler = self.expressions.get(node.type)
         self.depth += 1
+        tick()
         try:
             if self.depth > DEEPEST:
                 self.deep = True
@@ -79,6 +80,7 @@ class Lowering:
             return
         handler = self.statements.get(node.type)
         self.depth += 1
+        tick()
         try:
             if self.depth > DEEPEST:
                 self.deep = True

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Final
 
@@ -15,8 +19,10 @@ import tree_sitter_typescript
 from tree_sitter import Node
 
 DEEPEST: Final = 160  # levels of nesting that are read; what is deeper is kept as text
-_LONGEST_S: Final = 1.0  # of processor time; 512 KB of ordinary source take a third of it
-_NODES: Final = 250_000  # of a tree; 512 KB of ordinary source make 200,000
+LONGEST_S: Final = 1.0  # of processor time for all of a file; 120 KB of ordinary source take 0.4
+_PARSED_S: Final = 0.5  # for the parser alone; 250 KB of ordinary source take 0.1
+_NODES: Final = 150_000  # of a tree; 250 KB of ordinary source make 85,000
+_TICKS: Final = 256
 _CHUNK: Final = 16_384
 _FAULTS: Final = 20
 _VISITS: Final = 20_000
@@ -35,6 +41,36 @@ class TooLong(Exception):  # noqa: N818 (it is an outcome, not a fault of ours)
     """The source takes longer to parse than any honest source does."""
 
 
+class _Clock(threading.local):
+    """The processor time that the file which this thread reads may still take; ``ends`` 0: nothing is measured."""
+
+    ends = 0.0
+    ticks = 0
+
+
+_CLOCK: Final = _Clock()
+
+
+@contextmanager
+def measured() -> Iterator[None]:
+    """Whatever is read within raises TooLong once it took more than any honest source does."""
+    if _CLOCK.ends:
+        yield
+        return
+    _CLOCK.ends = time.thread_time() + LONGEST_S
+    try:
+        yield
+    finally:
+        _CLOCK.ends = 0.0
+
+
+def tick() -> None:
+    """One more step was made. Raises TooLong when there were too many."""
+    _CLOCK.ticks += 1
+    if _CLOCK.ticks % _TICKS == 0 and _CLOCK.ends and time.thread_time() > _CLOCK.ends:
+        raise TooLong
+
+
 @cache
 def _language(grammar: str) -> tree_sitter.Language:
     return tree_sitter.Language(_GRAMMARS[grammar]())
@@ -43,7 +79,7 @@ def _language(grammar: str) -> tree_sitter.Language:
 def parse(grammar: str, source: bytes) -> Node:
     """The root of the syntax tree of ``source``; it may hold error nodes. Raises TooLong."""
     parser = tree_sitter.Parser(_language(grammar))
-    ends = time.thread_time() + _LONGEST_S
+    ends = min(time.thread_time() + _PARSED_S, _CLOCK.ends or math.inf)
     calls = 0
 
     def late(_offset: int, _error: bool) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 from auto_dev.gates.syntax.strength import Check
 
-MAX_SOURCE: Final = 512 * 1024  # bytes; real test files are far smaller, and a hostile one must not hold up the daemon
+MAX_SOURCE: Final = 256 * 1024  # bytes; real test files are far smaller, and a hostile one must not hold up the daemon
 MANY: Final = 10  # how often a loop or table whose length cannot be told may run its assertions, seen kindly
 
 

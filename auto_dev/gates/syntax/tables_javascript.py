@@ -56,7 +56,7 @@ MATCHERS: Final[dict[str, tuple[str, bool]]] = {
     "toHaveBeenLastCalledWith": ("called with", False), "toHaveBeenNthCalledWith": ("called with", False),
     "toHaveBeenCalledExactlyOnceWith": ("called with", False), "lastCalledWith": ("called with", False),
     "toHaveReturnedWith": ("called with", False), "toHaveReturned": ("called", False),
-    "notCalled": ("call count", False), "toBeInTheDocument": ("defined", False), "toBeAttached": ("defined", False),
+    "notCalled": ("call count", False), "toBeInTheDocument": ("truth", False), "toBeAttached": ("truth", False),
     "toBeVisible": ("truth", False), "toBeHidden": ("truth", False), "toBeEnabled": ("truth", False),
     "toBeDisabled": ("truth", False), "toBeChecked": ("truth", False), "toBeRequired": ("truth", False),
     "toHaveFocus": ("truth", False), "toBeFocused": ("truth", False), "toBeEditable": ("truth", False),

@@ -40,6 +40,7 @@ from auto_dev.gates.syntax.code import (
 )
 from auto_dev.gates.syntax.flow import asserts, calls_in, ends, fails, last_call, says_so, silent
 from auto_dev.gates.syntax.here import Here, Trace
+from auto_dev.gates.syntax.parse import tick
 from auto_dev.gates.syntax.suite import MANY
 
 _PLATFORM: Final = (
@@ -69,6 +70,8 @@ class Tracer(Calls):
         for statement in statements:
             if isinstance(statement, Function):
                 here.local[statement.name] = statement  # followed where it is called
+                if statement.name in self.unit.imports:
+                    self.trace.mocks.add(statement.name)
         for statement in statements:
             if isinstance(statement, Leave):
                 self._leave(statement, here)
@@ -80,6 +83,7 @@ class Tracer(Calls):
 
     def _statement(self, node: Stmt, here: Here) -> Here | None:
         """Follow one statement; how it goes on after it, None when it never does."""
+        tick()
         if isinstance(node, Do):
             return self._do(node, here)
         if isinstance(node, Assert):
@@ -148,6 +152,8 @@ class Tracer(Calls):
             for target in node.targets:
                 if isinstance(target, Member) and isinstance(node.value, Lambda | Name | Call):
                     self.trace.mocks.add(target.name)
+            if isinstance(node.value, Lambda) or self.dialect.stands_in(node.value):
+                self.trace.mocks.update(name for name in node.names if name in self.unit.imports)
         self.bound(node, here)
         if node.value is not None and self.dialect.detached(node.names, node.value):
             return here.guarded("swallowed")

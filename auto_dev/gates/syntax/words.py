@@ -24,6 +24,7 @@ from auto_dev.gates.syntax.code import (
     parts,
 )
 from auto_dev.gates.syntax.names import names
+from auto_dev.gates.syntax.parse import tick
 
 _DULL: Final = names("self this t it test expect describe assert None nil cls super b toBe toEqual")
 _LIMIT: Final = 20_000  # words of one test
@@ -39,6 +40,7 @@ def bag(body: Body, above: Iterable[Expr] = ()) -> tuple[Counter[str], Counter[s
     while (blocks or pending) and len(words) < _LIMIT:
         while pending:
             node = pending.pop()
+            tick()
             _say(node, local, words, bones)
             if isinstance(node, Lambda):
                 blocks.append(node.function.body)
