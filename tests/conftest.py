@@ -33,6 +33,17 @@ CACHE = Path(tempfile.gettempdir()) / f"auto-dev-test-cache-{os.getuid()}"
 XDG = {"CONFIG": ".config", "CACHE": ".cache", "STATE": ".local/state", "DATA": ".local/share"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left with one at the end: by their time limit, then by their kind."""
+    kinds = {"acceptance": 0, "integration": 1}
+
+    def cost(item: pytest.Item) -> tuple[float, int]:
+        limit = item.get_closest_marker("timeout")
+        return -float(limit.args[0]) if limit and limit.args else 0.0, kinds.get(item.path.parent.name, 2)
+
+    items.sort(key=cost)
+
+
 @pytest.fixture(scope="session")
 def git_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The only git configuration that tests see."""

@@ -117,7 +117,8 @@ class Clash:
     """A merge with another branch that conflicts in ``files``. ``story``: whose branch it is, "" for the run's base.
 
     The rest says how the two stories stand to each other: ``priority`` (1 first), ``created_at`` as its file states it,
-    ``size`` in changed lines, ``pull``: the state of its pull request, "" while it is worked on.
+    ``size`` in changed lines, ``pull``: the state of its pull request, "" while it is worked on, ``stuck``: whether it
+    has none and waits for a person.
     """
 
     branch: str
@@ -130,6 +131,7 @@ class Clash:
     created_at: str = ""
     size: int = 0
     pull: str = ""
+    stuck: bool = False
 
 
 async def _no_leaks() -> Sequence[Leak]:

@@ -179,7 +179,8 @@ def _became_usable(before: CommandOutcome, now: CommandOutcome) -> bool:
 
 
 def _ending(now: CommandOutcome) -> dict[str, Any]:
-    return entry(f"how {now.name} ended", excerpt=last(now.tail), number=now.exit_code)
+    told = f"how {now.name} ended" if now.exit_code is None else f"{now.name} ended with exit code"
+    return entry(told, excerpt=last(now.tail), number=now.exit_code)
 
 
 def _count(number: int, noun: str) -> str:

@@ -60,9 +60,13 @@ def _with_story(clash: Clash, context: GateContext) -> list[Finding]:
 def order(mine: Clash, other: Clash) -> tuple[str, str]:
     """Which of two stories that conflict should be merged first, and why. Pure.
 
-    The more important one; else the one that is in review already; else the older one; else the one that is clearly
-    smaller, since the other is then moved onto it with less work; else the one whose id is the first.
+    Not one that waits for a person; else the more important one; else the one that is in review already; else the older
+    one; else the one that is clearly smaller, since the other is then moved onto it with less work; else the one whose
+    id is the first.
     """
+    if mine.stuck != other.stuck:
+        first, last = sorted((mine, other), key=lambda clash: clash.stuck)
+        return first.story, f"{last.story} waits for a person"
     if mine.priority != other.priority:
         one, two = sorted((mine, other), key=lambda clash: clash.priority)
         return one.story, f"its priority is {one.priority}, the other's is {two.priority}"

@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 from auto_dev.gates.base import Change, Clash, Hunk
 from auto_dev.gates.engine import Ruled
 from auto_dev.gates.integration import IntegrationGate
-from auto_dev.model import Route
+from auto_dev.model import Route, RunStatus
 from auto_dev.nodes.bench import baseline_outcomes
 from auto_dev.nodes.commands import outcome_row
 from auto_dev.nodes.context import RunContext
@@ -72,6 +72,7 @@ async def _with_story(state: StoryState, context: RunContext, row: DictRow, touc
         created_at=row["created_at"] or "",
         size=sum(change.additions + change.deletions for change in theirs),
         pull="" if context.follow_up else row["state"] or "",  # then both are in review, and neither goes first for it
+        stuck=row["state"] is None and row["run_status"] in (RunStatus.WAITING, RunStatus.PAUSED),
     )
 
 

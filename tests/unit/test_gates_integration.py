@@ -58,6 +58,7 @@ def judge(
     ("mine", "other", "first"),
     [
         ({"priority": 1}, {"priority": 3, "pull": "draft", "size": 1}, "S-1"),
+        ({"priority": 3}, {"priority": 1, "stuck": True}, "S-1"),
         ({"size": 1}, {"pull": "draft", "size": 900}, "S-2"),
         ({"created_at": "2026-01-02"}, {"created_at": "2026-01-01"}, "S-2"),
         ({"created_at": "2026-01-02"}, {}, "S-1"),
