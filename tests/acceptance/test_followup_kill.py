@@ -90,7 +90,7 @@ def test_one_run_answers_and_one_comment_says_so_wherever_the_daemon_is_killed(m
         (folder / "kill.push").touch()
         expected, kills = len(forge.points) + 2, 0
         while True:
-            process = world.spawn(*ONCE)
+            process = world.fork(*ONCE)
             (folder / "pid").write_text(str(process.pid))
             out, _ = process.communicate(timeout=120)
             if process.returncode != -signal.SIGKILL:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import signal
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from auto_dev.forge.marks import BEGIN, read_marker
 from auto_dev.forge.standin import StandIn
 from tests.acceptance.conftest import CONFIG, ONCE, World
+from tests.acceptance.forked import Forked
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
@@ -32,7 +33,7 @@ kill -9 "$(cat "{folder}/pid")"
 class Killing(StandIn):
     """Kills who asks, once before and once after each kind of change is made, and once when it has only looked."""
 
-    victim: subprocess.Popen[str] | None = None
+    victim: Forked | None = None
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -54,16 +55,18 @@ class Killing(StandIn):
         if self.victim is None or (moment, kind) in self.killed:
             return False
         self.killed.append((moment, kind))
-        self.victim.send_signal(signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):  # the test itself has seen its end first
-            os.waitid(os.P_PID, self.victim.pid, os.WEXITED | os.WNOWAIT)  # it is dead when this request goes on
+        with contextlib.suppress(ProcessLookupError):
+            victim = os.pidfd_open(self.victim.pid)
+            signal.pidfd_send_signal(victim, signal.SIGKILL)
+            select.select([victim], [], [], 60)  # it is dead when this request goes on
+            os.close(victim)
         return True
 
 
 def work(world: World, forge: Killing) -> int:
     """Start the daemon again and again until it ends by itself; returns how often it was killed."""
     for kills in range(60):
-        forge.victim = process = world.spawn(*ONCE)
+        forge.victim = process = world.fork(*ONCE)
         (world.folder / "pid").write_text(str(process.pid))
         out, _ = process.communicate(timeout=120)
         if process.returncode != -signal.SIGKILL:

@@ -7,9 +7,13 @@ import random
 import shutil
 import signal
 import subprocess
+from functools import partial
 from typing import Any
 
 import pytest
+
+from tests.acceptance.conftest import wait_for
+from tests.acceptance.forked import Forked
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
@@ -22,6 +26,10 @@ ROUNDS = 4
 KILLS = int(os.environ.get("AUTO_DEV_TEST_KILLS", "60"))  # over all rounds, each with a repository of its own
 
 
+def works_or_ended(process: Forked) -> bool:
+    return "daemon started" in process.so_far() or process.returncode is not None
+
+
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_the_daemon_may_be_killed_at_any_moment(make_world: Any, number: int) -> None:
     seed = int(os.environ.get("AUTO_DEV_TEST_SEED") or random.randrange(10**6)) + number  # told in every message
@@ -30,10 +38,9 @@ def test_the_daemon_may_be_killed_at_any_moment(make_world: Any, number: int) ->
     boxed = number % 2 == 1 and shutil.which("bwrap") is not None  # half of the rounds, where there is a sandbox
     start = ("start", "plans", "--once", "--foreground", "--yes", *(() if boxed else ("--no-sandbox",)))
     while kills < KILLS // ROUNDS and not ended:
-        process = world.spawn(*start)
+        process = world.fork(*start)
         if chance.random() < 0.9:  # else it is killed while it starts
-            while (line := process.stdout.readline()) and "daemon started" not in line:
-                pass
+            wait_for(partial(works_or_ended, process))
         try:
             process.communicate(timeout=chance.uniform(0, 0.9))
             ended = True
