@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from auto_dev.gates.credentials.assigned import assigned
 from auto_dev.gates.credentials.keys import private_keys
+from auto_dev.gates.credentials.pieces import joined, line_of_start
 from auto_dev.gates.credentials.scanner import by_length, fingerprint, hide, shown
 from auto_dev.gates.credentials.values import looks_random
 
@@ -239,6 +240,32 @@ HARMLESS = [
 @pytest.mark.parametrize(("path", "text"), HARMLESS, ids=[f"{n}-{case[0]}" for n, case in enumerate(HARMLESS)])
 def test_what_only_looks_like_a_credential_asks_nobody(path: str, text: str) -> None:
     assert assigned(text.encode(), path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("const a = 'abc' + 'def';", "const a = 'abcdef';"),
+        ('a = "abc" "def"', 'a = "abcdef"'),
+        ('a = (\n    "abc"\n    "def"\n)', 'a = (\n    "abcdef"\n)'),
+        ('a = "abc" +\n    "def"', 'a = "abcdef"'),
+        ("a = ['abc', 'def'].join('')", 'a = "abcdef"'),
+        ('["abc", "def"]', '["abc", "def"]'),
+        ('f("abc", "def")', 'f("abc", "def")'),
+        ('<a b="abc" c="def">', '<a b="abc" c="def">'),
+        ("a = 'abc' + \"def\"", "a = 'abc' + \"def\""),
+    ],
+)
+def test_literals_in_pieces_are_put_together(text: str, whole: str) -> None:
+    assert joined(text.encode()).decode() == whole
+    assert line_of_start(b"abcdef", f"\n\n{text}".encode()) >= 3
+
+
+@pytest.mark.parametrize("unit", ["'a' + ", '"a"' + " " * 80, "['a'" + " " * 80 + "'b' ", "[ 'a', 'b', ", '"a"\n'])
+def test_pieces_are_joined_in_a_time_that_grows_with_the_length(unit: str) -> None:
+    begun = time.process_time()
+    joined((unit * (200_000 // len(unit)) + "].join(1)").encode())
+    assert time.process_time() - begun < 5
 
 
 def test_private_keys_are_found_without_their_armour() -> None:
