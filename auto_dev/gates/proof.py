@@ -15,7 +15,7 @@ from auto_dev.gates.base import CommandOutcome, GateContext, Judgement
 from auto_dev.gates.flaky import news
 from auto_dev.gates.kinds import is_code, says_generated, why_no_test
 from auto_dev.gates.observed import Observation, Runs, Seen, may_run, observe, runs_tests
-from auto_dev.gates.strength import Case, conclude, weigh_claims, weigh_criteria
+from auto_dev.gates.strength import Case, conclude, is_challenge, weigh_claims, weigh_criteria
 
 _LEAST_S: Final = 60.0  # for the run on the base, which may hang where the head does not
 _TIMES: Final = 3.0  # as long as the head took
@@ -36,9 +36,7 @@ class ProofGate:
             rows = await weigh_claims(criteria, claims, context, observations)
         else:
             rows = weigh_criteria(criteria, observations)
-        challenged = any(
-            each.gate == self.name and any("challenge" in item for item in each.evidence) for each in context.earlier
-        )
+        challenged = any(each.gate == self.name and is_challenge(each.evidence) for each in context.earlier)
         case = Case(
             rows=tuple(rows),
             observations=tuple(observations),

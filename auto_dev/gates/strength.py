@@ -236,6 +236,11 @@ def _tests(case: Case) -> list[dict[str, Any]]:
     return said
 
 
+def is_challenge(evidence: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a verdict with this evidence only asks for better evidence: the work itself may be sound."""
+    return any("challenge" in item for item in evidence)
+
+
 def _mend(*, challenge: bool) -> dict[str, Any]:
     more: Mapping[str, Any] = {"challenge": True} if challenge else {}
     return entry("what would prove it", excerpt=_ASK_FOR if challenge else f"{_NAME_IT} {_ASK_FOR}", **more)

@@ -125,7 +125,7 @@ async def answer(state: StoryState, context: RunContext, number: int, leaks: Seq
     if request is None:
         return
     clash = context.load("conflict.json") or {}
-    report, _ = await report_of(context, Phase.IMPLEMENT, state.get("round", 0))
+    report, _ = await report_of(context, Phase.IMPLEMENT, state.get("reported", state.get("round", 0)))
     changed = await history.changes(start_of(state), state["head_sha"])
     async with services.db.pool.connection() as conn:
         verdicts = await runs.verdicts(conn, context.run_id)
@@ -173,7 +173,7 @@ async def push_patiently(context: RunContext, cleared: Cleared, remote: Remote) 
 async def pull_facts(state: StoryState, context: RunContext, opened_by: str) -> PullFacts:
     """Everything that the pull request's text says, gathered from rows, git and the run's folder."""
     services = context.services
-    report, _ = await report_of(context, Phase.IMPLEMENT, state.get("round", 0))
+    report, _ = await report_of(context, Phase.IMPLEMENT, state.get("reported", state.get("round", 0)))
     cost = await services.ledger.cost_of_story(context.story.id)
     changes = await services.worktrees.history.changes(state["base_sha"], state["head_sha"])
     async with services.db.pool.connection() as conn:

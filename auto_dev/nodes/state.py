@@ -23,7 +23,8 @@ class StoryState(TypedDict, total=False):
     implementing (verdict rows hang on it), ``repairs`` those since a person last spoke. ``seen`` maps a gate to the
     digest of its last failure, ``waived`` to one that a person accepted. ``trail`` tells what stopped each round since
     a person last spoke (``gates.settle.Round``); ``escalated``: the work is now the other agent's, which
-    `[agent.escalation]` names.
+    `[agent.escalation]` names. ``reported``: the round whose report stands for the work; ``challenged``: the work went
+    back for better evidence alone, so that a turn without a report loses nothing.
     """
 
     run_id: str
@@ -43,6 +44,8 @@ class StoryState(TypedDict, total=False):
     waived: dict[str, str]
     trail: list[dict[str, Any]]
     escalated: bool
+    reported: int
+    challenged: bool
 
 
 def start_of(state: StoryState) -> str:

@@ -15,6 +15,7 @@ from auto_dev.gates.engine import Ruled, run_gates
 from auto_dev.gates.engine import rule as rule_one
 from auto_dev.gates.protected import restored
 from auto_dev.gates.registry import ELSEWHERE, gates_for
+from auto_dev.gates.strength import is_challenge
 from auto_dev.model import Phase, Route, Verdict
 from auto_dev.nodes.bench import CommandBench, known_flaky, note_flaky
 from auto_dev.nodes.commands import outcome_from
@@ -36,8 +37,8 @@ _REMEMBERED: Final = 50_000_000  # bytes of files that gates look at, kept for t
 async def verify(state: StoryState, context: RunContext) -> StoryState:
     """Run every gate on the committed tree; store the verdicts; route."""
     leaving = await mended(state, context)
-    state = {**state, "head_sha": leaving.head_sha}
     round_number = state.get("round", 0)
+    state = {**state, "head_sha": leaving.head_sha, "reported": await _reported(state, context)}
     attempts_left = context.policy.run.repair_attempts - state.get("repairs", 0)
     accepted = state.get("waived", {})
     changes = await _changes(state, context)
@@ -71,7 +72,22 @@ async def verify(state: StoryState, context: RunContext) -> StoryState:
     routed = await rule(state, context, "verify", ruled)
     if routed["route"] == REPAIR and conflicts_with_base(ruled):
         routed = {**routed, **await put_on_base(state, context)}
-    return {"head_sha": leaving.head_sha, **routed}
+    return {
+        "head_sha": leaving.head_sha, "reported": state["reported"], "challenged": _challenged(ruled), **routed
+    }  # fmt: skip
+
+
+async def _reported(state: StoryState, context: RunContext) -> int:
+    """The round whose report stands: the present one, but for a turn that was only asked for evidence and left none."""
+    present = state.get("round", 0)
+    if state.get("challenged") and (await report_of(context, Phase.IMPLEMENT, present))[0] is None:
+        return state.get("reported", present)
+    return present
+
+
+def _challenged(ruled: Sequence[Ruled]) -> bool:
+    stops = [one for one in ruled if one.judgement.route is not Route.PROCEED]
+    return bool(stops) and all(is_challenge(one.judgement.evidence) for one in stops)
 
 
 async def _dropped(context: RunContext, ruled: Sequence[Ruled], round_number: int) -> list[Ruled]:
@@ -91,7 +107,7 @@ async def gate_context_of(
     """Everything that the gates may look at for the present round."""
     history = context.services.worktrees.history
     base, head, round_number = state["base_sha"], state["head_sha"], state.get("round", 0)
-    report, problem = await report_of(context, Phase.IMPLEMENT, round_number)
+    report, problem = await report_of(context, Phase.IMPLEMENT, state["reported"])
     if report is not None:
         report = without_answered(report, list(await answers_of(context)))
     outcomes = [outcome_from(row) for row in context.load("baseline.json") or []]

@@ -119,6 +119,21 @@ async def test_a_simple_agent_without_claims_and_tests_is_asked_once_for_one(pro
     assert len((made.root / "agent.sh.calls").read_text().splitlines()) == 2
 
 
+async def test_a_turn_for_better_evidence_that_fails_loses_nothing(project: Any) -> None:
+    made = prepare(project, [turn({"app.py": SUB}, ["app.py:5"]), "exit 3\n"])
+    assert await asyncio.wait_for(made.once(), 90) is ExitCode.DONE
+    assert await proofs(made) == ["fail/repair", "concerns/proceed"]
+    (agent,) = await made.fetch("SELECT verdict FROM verdicts WHERE gate = 'agent' AND round = 1")
+    assert agent["verdict"] == "concerns"
+    assert "confidence 95%" in body(made)
+
+
+async def test_a_turn_for_a_failing_command_that_leaves_no_report_asks(project: Any) -> None:
+    broken = turn({"app.py": "def add(a, b):\n    return a - b\n"}, ["app.py:2"])
+    made = prepare(project, [broken, f"cat > app.py <<'TEXT'\n{APP}# more\nTEXT\n"])
+    assert await asyncio.wait_for(made.once(), 90) is ExitCode.WAITS
+
+
 async def test_an_advisory_gate_stops_nothing(project: Any) -> None:
     made = prepare(project, [turn({"app.py": SUB}, [])], '[gates]\nadvisory = ["proof"]\n')
     assert await asyncio.wait_for(made.once(), 90) is ExitCode.DONE
