@@ -13,11 +13,15 @@ from auto_dev.gates.base import GateContext, Judgement
 from auto_dev.gates.danger.access import access_acts, lost_guards
 from auto_dev.gates.danger.act import DESTRUCTIVE, Act
 from auto_dev.gates.danger.code import code_acts, shell_acts
+from auto_dev.gates.danger.contracts import contract_acts
+from auto_dev.gates.danger.levels import level_acts
 from auto_dev.gates.danger.library import Commit, library_acts
 from auto_dev.gates.danger.migrations import created_by, is_migration, migration_acts
 from auto_dev.gates.danger.plan import plan_acts
+from auto_dev.gates.danger.production import production_acts
 from auto_dev.gates.danger.sql import Known, types_in
 from auto_dev.gates.danger.view import MOST, View, is_aside, is_script, views
+from auto_dev.gates.danger.weaker import weaker_acts
 from auto_dev.gates.danger.wire import wire_acts
 from auto_dev.gates.decisions import ASKED
 from auto_dev.gates.evidence import Finding, entry, weighed
@@ -96,8 +100,9 @@ async def acts_of(context: GateContext) -> list[Act]:
         await asyncio.sleep(0)  # reading sources takes the processor; let the heartbeat through
         if view.after is not None:
             found += _of_file(view, known, words)
-    found += lost_guards(shown)
-    found += wire_acts(shown)
+    for read in (production_acts, weaker_acts, level_acts, lost_guards, wire_acts, contract_acts):
+        await asyncio.sleep(0)
+        found += read(shown)
     base, head = context.base_sha, context.head_sha
     commits = [Commit(sha, frozenset(await context.paths(sha)), context.read) for sha in (base, head)]
     found += await library_acts(shown, *commits)

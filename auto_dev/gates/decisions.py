@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from auto_dev.gates.base import GateContext, Judgement
+from auto_dev.gates.danger.act import DESTRUCTIVE
+from auto_dev.gates.danger.plan import plan_acts
 from auto_dev.gates.evidence import entry, judged
 from auto_dev.model import Route, Verdict
 from auto_dev.report import DecisionWish, Report
@@ -30,8 +32,9 @@ class DecisionsGate:
         if report is None:
             return judged(Verdict.PASS, "the agent asked nothing")
         asked = ASKED[context.policy.decisions.autonomy]
-        open_questions = [wish for wish in report.decisions if wish.tier in asked]
-        noted = [wish for wish in report.decisions if wish.tier not in asked]
+        wishes = [_by_its_words(wish) for wish in report.decisions]
+        open_questions = [wish for wish in wishes if wish.tier in asked]
+        noted = [wish for wish in wishes if wish.tier not in asked]
         evidence = [_entry(wish) for wish in (*open_questions, *noted)]
         if report.blocked:
             blocked = entry("the agent is blocked", excerpt=clean(report.blocked, 2_000))
@@ -45,6 +48,15 @@ class DecisionsGate:
             reason = f"the agent decided by itself: {line(noted[0].question, 200)}"
             return judged(Verdict.CONCERNS, reason, evidence=evidence)
         return judged(Verdict.PASS, "the agent asked nothing")
+
+
+def _by_its_words(wish: DecisionWish) -> DecisionWish:
+    """``wish`` with tier 4 where it asks for an act of that tier, whatever the agent called it."""
+    if wish.tier >= DESTRUCTIVE:
+        return wish
+    said = (wish.question, wish.recommended or "")
+    acts = (act for text in said for act in plan_acts(text[:4_000], question=True))
+    return wish.model_copy(update={"tier": DESTRUCTIVE}) if any(act.tier == DESTRUCTIVE for act in acts) else wish
 
 
 def without_answered(report: Report, answered: Iterable[str]) -> Report:

@@ -31,6 +31,11 @@ async def plan(state: StoryState, context: RunContext) -> StoryState:
     report, problem = await report_of(context, Phase.PLAN, 0)
     summary = report.summary if report else ""
     context.save("plan.json", {"summary": summary, "problem": problem})
+    return await judged(state, context, summary)
+
+
+async def judged(state: StoryState, context: RunContext, summary: str) -> StoryState:
+    """What the critical gate makes of a plan's words."""
     accepted = await accepted_of(context)
     ruled = rule_one(
         "plan",

@@ -23,6 +23,7 @@ from auto_dev.errors import AutoDevError
 from auto_dev.model import Phase, PullState, Route, RunStatus, Verdict
 from auto_dev.nodes.baseline import baseline
 from auto_dev.nodes.context import RunContext, Services, run_context
+from auto_dev.nodes.plan import judged as judge_plan
 from auto_dev.nodes.state import ASK, REPAIR, StoryState
 from auto_dev.nodes.verify import verify
 from auto_dev.sandbox.probe import Problem, find
@@ -30,7 +31,7 @@ from auto_dev.store import backlog, leases, runs
 from auto_dev.store.events import QUERIES, Connection
 from auto_dev.stories.fingerprint import fingerprint
 from auto_dev.stories.model import Backlog, Story
-from bench.corpus.case import LINT, TESTS, Case
+from bench.corpus.case import CRITICAL, LINT, TESTS, Case
 from bench.corpus.tree import Commit, applied, build, template
 
 _LEASE_S: Final = 3600.0
@@ -41,6 +42,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
     "courier": {TESTS: "GOCACHE={cache} go test ./internal/queue/ ./internal/render/ ./internal/deliver/"},
     "atrium": {},
 }
+_PLANNED: Final = {"plan": CRITICAL}  # the critical gate reads the plan as well
 _PROGRAMS: Final = {"ledger": sys.executable, "depot": "node", "courier": "go"}
 
 
@@ -182,7 +184,9 @@ async def judge(
     state: StoryState = {"base_sha": base, "head_sha": head, "round": 0, "repairs": 0, "seen": {}, "waived": {}}
     context.save("plan.json", {"summary": case.plan, "problem": ""})
     context.save("start.json", {"stacked_on": [], "base_branch": base_branch})
-    answer = await baseline(state, context)
+    answer = await judge_plan(state, context, case.plan)
+    if answer["route"] != ASK:
+        answer = await baseline(state, context)
     if answer["route"] != ASK:
         state = {**state, **answer}
         _report(context, case, 0)
@@ -216,7 +220,13 @@ async def _rulings(context: RunContext) -> tuple[Ruling, ...]:
         "SELECT gate, verdict, route, reason FROM verdicts WHERE run_id = %(run)s AND round = 0 ORDER BY id",
         {"run": context.run_id},
     )
-    return tuple(Ruling(row["gate"], Verdict(row["verdict"]), Route(row["route"]), row["reason"]) for row in rows)
+    return tuple(
+        Ruling(_gate(row["gate"]), Verdict(row["verdict"]), Route(row["route"]), row["reason"]) for row in rows
+    )
+
+
+def _gate(name: str) -> str:
+    return _PLANNED.get(name, name)
 
 
 async def _run_of(

@@ -79,21 +79,11 @@ _HASHING: Final = re.compile(
     r"(?i)\b(?:bcrypt|argon2\w*|scrypt|pbkdf2\w*|make_password|check_password(?:_hash)?|generate_password_hash|password_hash|password_verify|PasswordHasher|compare_digest|timingSafeEqual)\b"
 )
 
-_INFRASTRUCTURE: Final = re.compile(
-    r"(?i)(?:^|/)(?:terraform|tf|infra\w*|k8s|kubernetes|deploy\w*|helm|charts?|ansible|environments?|overlays|argocd|manifests|inventor(?:y|ies)|clusters?|ops|iac|envs?)/(?:.*/)?"
-    r"(?:prod(?:uction)?(?:/|[._-])|[^/]*[._-]prod(?:uction)?[._-])|(?:^|/)(?:docker-compose|compose|values|serverless|app)[._-]prod(?:uction)?\.(?:ya?ml|json)$|(?:^|/)prod(?:uction)?\.(?:tfvars|tf)$"
-)
-_DEPLOYED: Final = (".tf", ".tfvars", ".hcl", ".yml", ".yaml", ".json", ".ini", ".env", ".toml")
-_PRODUCTION_HOST: Final = re.compile(
-    r"(?i)\b(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|redis|amqp)\S*://[^\s\"'@]*@?[\w.-]*\bprod(?:uction)?\b"
-)
-
 
 def code_acts(view: View, known: Known, story: str) -> Iterator[Act]:
     """What the new lines of a file do. ``story``: its words; an external effect that it asks for is no surprise."""
-    yield from _production(view)
     for number, row in view.new_rows():
-        yield from _deletions(view, number, row)
+        yield from deletions(view, number, row)
         yield from _careless(view, number, row)
         yield from _outside(view, number, row, story)
         yield from _commands(view, number, row)
@@ -124,7 +114,8 @@ def _placed(done: Done, view: View, number: int) -> Act:
     )
 
 
-def _deletions(view: View, number: int, row: str) -> Iterator[Act]:
+def deletions(view: View, number: int, row: str) -> Iterator[Act]:
+    """What a line deletes by the whole."""
     for pattern, title in _DELETES:
         match = pattern.search(row)
         if match and not _HARMLESS_PLACE.search(row):
@@ -235,19 +226,3 @@ def _statements(view: View, number: int, row: str, known: Known) -> Iterator[Act
         return
     for act in acts_of(text, known, view.code):
         yield Act(act.rule, act.subject, act.title, act.why, view.path, number, view.shown(number))
-
-
-def _production(view: View) -> Iterator[Act]:
-    rows = list(view.new_rows())
-    if not rows:
-        return
-    if _INFRASTRUCTURE.search(view.path) and view.ending in _DEPLOYED:
-        number = rows[0][0]
-        title = f"changes what production runs on ({view.name})"
-        yield Act("production.change", view.path, title, "users feel it at once", view.path, number, view.shown(number))
-        return
-    for number, row in rows:
-        if _PRODUCTION_HOST.search(row):
-            title = "works on a production database"
-            yield Act("production.data", view.path, title, "its data is real", view.path, number, view.shown(number))
-            return

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from auto_dev.gates.danger.act import Act
+from auto_dev.gates.danger.code import deletions
 from auto_dev.gates.danger.sql import Known, acts_of, created_in, name_of, narrows, without_down
 from auto_dev.gates.danger.view import View
 
@@ -39,7 +40,7 @@ _DROPPED: Final = re.compile(
 )
 _MADE: Final = re.compile(r"\b(?:create_table|createTable|CreateTable|Schema::create|create\s+table)\b" + _NAMED)
 _ADDED: Final = re.compile(r"\b(?:add_column|addColumn|AddColumn|add_reference)\b" + _NAMED)
-_COLUMN: Final = re.compile(r"\badd_column\([^\n]{0,100}?Column\(\s*[\"'](\w+)")
+_COLUMN: Final = re.compile(r"\badd_column\(\s*[\"']([\w.]+)[\"']\s*,\s*[\w.]*Column\(\s*[\"'](\w+)")
 _TABLES: Final = re.compile(r"table|Schema::drop", re.IGNORECASE)
 _EXECUTED: Final = re.compile(
     r"\b(?:execute|executeSql|Sql|raw|query|runSql|run_sql|statement|unprepared)\s*\(\s*(?:f|r|sa\.text\(|text\(|@)?\s*(\"\"\"|'''|[\"'`])(.*?)\1",
@@ -48,6 +49,9 @@ _EXECUTED: Final = re.compile(
 _RAILS_NULL: Final = re.compile(r"\bchange_column_null[\s(]+:?(\w+)\s*,\s*:?(\w+)\s*,\s*false\s*\)?\s*$", re.MULTILINE)
 _RAILS_ADDED: Final = re.compile(r"\badd_column[\s(]+:?(\w+)\s*,\s*:?(\w+)([^\n]*null:\s*false[^\n]*)")
 _RAILS_TYPE: Final = re.compile(r"\bchange_column[\s(]+:?(\w+)\s*,\s*:?(\w+)\s*,\s*:?(\w+)(?:[^\n]*limit:\s*(\d+))?")
+_ALTERS: Final = re.compile(r"alterTable|schema\.table\(|addColumn|changeColumn")
+_NEEDED: Final = re.compile(r"\.notNullable\(\)|allowNull\s*:\s*false|isNullable\s*:\s*false|\bnotNull\s*:\s*true")
+_FILLED: Final = re.compile(r"defaultTo\(|defaultValue|default\s*:")
 _LOST: Final = "what it holds is lost"
 
 
@@ -57,18 +61,36 @@ def is_migration(view: View) -> bool:
 
 
 def created_by(views: Sequence[View]) -> frozenset[str]:
-    """The tables and columns that the new lines of ``views`` create on their way forward, by name."""
+    """The tables, and columns as ``table.column``, that the new lines of ``views`` create on their way forward.
+
+    A table that is dropped before it is made was there before.
+    """
     found: set[str] = set()
-    for view in views:
+    texts = []
+    for view in sorted(views, key=lambda one: one.path):
         rows = forward_part(view).split("\n")
-        text = "\n".join(rows[number - 1] for number in sorted(view.fresh) if number <= len(rows))
-        found |= created_in(text)
-        found |= {name_of(match[1]) for match in _MADE.finditer(text)}
-        found |= {name_of(match[2]) for match in _ADDED.finditer(text) if match[2] and "." not in match[2]}
-        found |= {name_of(column) for column in _COLUMN.findall(text)}
+        texts.append("\n".join(rows[number - 1] for number in sorted(view.fresh) if number <= len(rows)))
         if view.tree is not None:
             found |= set(_django_made(view.tree))
+    found |= created_in(";\n".join(texts))
+    for text in texts:
+        dropped = {name_of(match[2] or ""): match.start() for match in reversed(list(_DROPPED.finditer(text)))}
+        for match in _MADE.finditer(text):
+            name = name_of(match[1])
+            if dropped.get(name, len(text)) > match.start():
+                found.add(name)
+        found |= {
+            f"{name_of(one[1])}.{name_of(one[2])}" for one in _ADDED.finditer(text) if one[2] and "." not in one[2]
+        }
+        found |= {f"{name_of(table)}.{name_of(column)}" for table, column in _COLUMN.findall(text)}
     return frozenset(found)
+
+
+def _is_made(table: str, column: str, known: Known) -> bool:
+    """Whether the change itself makes the column; without a table, in any."""
+    if table:
+        return table in known.created or f"{table}.{column}" in known.created
+    return any(name == column or name.endswith(f".{column}") for name in known.created)
 
 
 def forward_part(view: View) -> str:
@@ -101,7 +123,11 @@ def migration_acts(view: View, known: Known) -> Iterator[Act]:
             if view.is_new(first, last):
                 yield _placed(act, view, first)
         return
+    for number in sorted(view.fresh):
+        if number <= len(rows := forward.split("\n")):
+            yield from deletions(view, number, rows[number - 1])
     yield from _words(view, forward, known)
+    yield from _needed(view, forward)
     yield from _raw_sql(view, forward, known)
     if view.tree is not None:
         yield from _python(view, view.tree, known)
@@ -124,10 +150,29 @@ def _words(view: View, forward: str, known: Known) -> Iterator[Act]:
                 yield Act("data.drop_table", one, f"drops the table {one}", _LOST, view.path, line, view.shown(line))
             continue
         table, column = (one, two) if two else ("", one)
-        if column not in known.created and table not in known.created:
+        if not _is_made(table, column, known):
             subject = f"{table}.{column}" if table else column
             yield Act(
                 "data.drop_column", subject, f"drops the column {subject}", _LOST, view.path, line, view.shown(line)
+            )
+
+
+def _needed(view: View, forward: str) -> Iterator[Act]:
+    """Columns of Knex, Sequelize and TypeORM that an existing table gets and every row needs."""
+    if view.ending not in (".js", ".ts", ".mjs", ".cjs") or not _ALTERS.search(forward):
+        return
+    for number, row in enumerate(forward.split("\n"), 1):
+        around = " ".join(forward.split("\n")[max(number - 4, 0) : number + 3])
+        if number in view.fresh and _NEEDED.search(row) and not _FILLED.search(around) and not _MADE.search(forward):
+            title = "adds a column that every row needs and no default fills"
+            yield Act(
+                "data.not_null",
+                row.strip()[:80],
+                title,
+                "rows that are there stop the migration",
+                view.path,
+                number,
+                view.shown(number),
             )
 
 
@@ -201,8 +246,13 @@ def _call(name: str, node: ast.Call, known: Known, source: str) -> Iterator[Act]
         model = field if name == "DeleteModel" and field else model
         if name == "DeleteModel" and model.lower() not in known.created:
             yield Act("data.drop_table", model.lower(), f"deletes the model {model} and its table", _LOST)
-        elif name == "RemoveField" and field.lower() not in known.created and model.lower() not in known.created:
+        elif name == "RemoveField" and not _is_made(model.lower(), field.lower(), known):
             yield Act("data.drop_column", f"{model}.{field}".lower(), f"removes the field {model}.{field}", _LOST)
+    elif name in ("RenameField", "RenameModel", "rename_table"):
+        subject = ".".join(one for one in (*texts, *map(_text, given.values())) if one).lower()
+        yield Act("data.rename", subject, f"renames {subject}", "what reads it by its old name breaks")
+    elif name == "AlterField" and (column := given.get("field") or (node.args[-1] if node.args else None)):
+        yield from _field_required(model_of(given, texts), column, known, source)
     elif name == "RunSQL":
         for text in _texts(given.get("sql") or (node.args[0] if node.args else None)):
             yield from acts_of(text, known, text)
@@ -210,6 +260,19 @@ def _call(name: str, node: ast.Call, known: Known, source: str) -> Iterator[Act]
         yield from _added(texts[0] if texts else "", node.args[-1], known)
     elif name == "alter_column":
         yield from _alembic_altered(texts, given, known, source)
+
+
+def model_of(given: dict[str, ast.expr], texts: Sequence[str]) -> str:
+    """``model.field`` of a Django operation."""
+    model = _text(given.get("model_name")) or (texts[0] if texts else "")
+    return f"{model}.{_text(given.get('name')) or (texts[1] if len(texts) > 1 else '')}".lower()
+
+
+def _field_required(subject: str, column: ast.expr, known: Known, source: str) -> Iterator[Act]:
+    given = {keyword.arg: keyword.value for keyword in column.keywords} if isinstance(column, ast.Call) else {}
+    model, field = subject.split(".", 1)
+    if _is(given.get("null"), value=False) and not _is_made(model, field, known) and "runpython" not in source:
+        yield Act("data.not_null", subject, f"requires a value in {subject}", "rows without one stop the migration")
 
 
 def _added(table: str, column: ast.Call, known: Known) -> Iterator[Act]:
@@ -224,8 +287,11 @@ def _added(table: str, column: ast.Call, known: Known) -> Iterator[Act]:
 def _alembic_altered(texts: Sequence[str], given: dict[str, ast.expr], known: Known, source: str) -> Iterator[Act]:
     table, column = (texts[0], texts[1]) if len(texts) > 1 else ("", texts[0] if texts else "")
     subject = f"{table}.{column}".lower().lstrip(".")
-    if table.lower() in known.created or column.lower() in known.created:
+    if _is_made(table.lower(), column.lower(), known):
         return
+    if "new_column_name" in given:
+        title = f"renames the column {subject}"
+        yield Act("data.rename", subject, title, "what reads it by its old name breaks")
     if "type_" in given:
         before = _type(given.get("existing_type")) or known.types.get(column.lower(), "")
         after = _type(given["type_"])
@@ -256,9 +322,13 @@ def _django_made(tree: ast.Module) -> Iterator[str]:
             and isinstance(node.func, ast.Attribute)
             and node.func.attr in ("CreateModel", "AddField")
         ):
-            for keyword in node.keywords:
-                if keyword.arg == "name" and (name := _text(keyword.value)):
-                    yield name.lower()
+            given = {keyword.arg: _text(keyword.value).lower() for keyword in node.keywords}
+            texts = [_text(one).lower() for one in node.args]
+            model = given.get("model_name") or (texts[0] if texts else "")
+            if node.func.attr == "AddField":
+                yield f"{model}.{given.get('name') or (texts[1] if len(texts) > 1 else '')}"
+            elif name := given.get("name") or model:
+                yield name
 
 
 def _text(node: ast.expr | None) -> str:

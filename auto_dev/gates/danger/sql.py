@@ -21,8 +21,27 @@ _DOWN_MARK: Final = re.compile(
 )
 _UP_MARK: Final = re.compile(r"--[ \t]*(?:\+goose[ \t]+up|migrate:up|\+migrate[ \t]+up)", re.IGNORECASE)
 _CREATED: Final = re.compile(
-    rf"\bCREATE\s+(?:(?:OR\s+REPLACE|TEMP|TEMPORARY|UNLOGGED|GLOBAL|LOCAL)\s+)*TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?({_NAME})"
-    rf"|\bADD\s+(?:COLUMN\s+)?(?:IF\s+NOT\s+EXISTS\s+)?(?!CONSTRAINT\b|PRIMARY\b|FOREIGN\b|UNIQUE\b|INDEX\b|KEY\b|CHECK\b)({_NAME})\s+\w",
+    rf"^CREATE\s+(?:(?:TEMP|TEMPORARY|UNLOGGED|GLOBAL|LOCAL)\s+)*TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?({_NAME})",
+    re.IGNORECASE,
+)
+_REPLACED: Final = re.compile(
+    rf"^(?:CREATE\s+OR\s+REPLACE\s+TABLE|INSERT\s+OVERWRITE(?:\s+TABLE)?)\s+({_NAME})", re.IGNORECASE
+)
+_UPDATED: Final = re.compile(
+    rf"^UPDATE\s+(?:ONLY\s+)?({_NAME})\s+(?:AS\s+\w+\s+|\w+\s+)?SET\s+(.*)$", re.IGNORECASE | re.DOTALL
+)
+_ASSIGNED: Final = re.compile(r"(?:^|,)\s*[\"`\[]?([A-Za-z_][\w.]*)[\"`\]]?\s*=(?!=)")
+_SET_ALL: Final = re.compile(r"\bWHERE\s+(?:1\s*=\s*1|true|1)\s*$", re.IGNORECASE)
+_CASCADED: Final = re.compile(
+    rf"^DROP\s+(TYPE|DOMAIN|EXTENSION|SEQUENCE|OWNED|VIEW|FUNCTION|ROLE|USER|TABLESPACE)\s+(?:BY\s+)?(?:IF\s+EXISTS\s+)?({_NAME}).*\bCASCADE\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_PARTITION: Final = re.compile(
+    r"\b(?:DROP|TRUNCATE|DETACH)\s+PARTITION\s+(?:IF\s+EXISTS\s+)?([\w.\"`(]+)", re.IGNORECASE
+)
+_COLUMN_RENAMED: Final = re.compile(
+    rf"\bRENAME\s+(?:COLUMN\s+)?(?!TO\b|CONSTRAINT\b|INDEX\b|KEY\b|COLUMN\b|AS\b)({_NAME})\s+TO\s+({_NAME})"
+    rf"|\bCHANGE\s+(?:COLUMN\s+)?({_NAME})\s+({_NAME})\s+\w",
     re.IGNORECASE,
 )
 _RENAMED: Final = re.compile(rf"\bRENAME\s+TO\s+({_NAME})", re.IGNORECASE)
@@ -39,7 +58,9 @@ _DROP_COLUMN: Final = re.compile(
     re.IGNORECASE,
 )
 _TYPED: Final = re.compile(
-    rf"\b(?:ALTER\s+(?:COLUMN\s+)?({_NAME})\s+(?:SET\s+DATA\s+)?TYPE|MODIFY\s+(?:COLUMN\s+)?({_NAME}))\s+(\w+(?:\s*\([\d\s,]*\))?)",
+    rf"\b(?:ALTER\s+(?:COLUMN\s+)?({_NAME})\s+(?:SET\s+DATA\s+)?TYPE|MODIFY\s+(?:COLUMN\s+)?({_NAME})|"
+    rf"ALTER\s+COLUMN\s+({_NAME})(?=\s+(?!SET\b|TYPE\b|DROP\b|ADD\b|RESTART\b)\w)|CHANGE\s+(?:COLUMN\s+)?{_NAME}\s+({_NAME}))"
+    r"\s+(\w+(?:\s*\([\d\s,]*\))?)",
     re.IGNORECASE,
 )
 _REQUIRED: Final = re.compile(rf"\bALTER\s+(?:COLUMN\s+)?({_NAME})\s+SET\s+NOT\s+NULL", re.IGNORECASE)
@@ -77,8 +98,24 @@ def name_of(text: str) -> str:
 
 
 def created_in(text: str) -> frozenset[str]:
-    """The tables and columns that ``text`` creates, by name."""
-    return frozenset(name_of(table or column) for table, column in _CREATED.findall(_COMMENT.sub(" ", text)))
+    """The tables that ``text`` creates and the columns (``table.column``) that it adds, by name.
+
+    What is dropped before it is made was there.
+    """
+    made: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    for number, (_, _, statement) in enumerate(statements(text)):
+        if match := _CREATED.match(statement):
+            made.setdefault(name_of(match[1]), number)
+        elif match := _DROP.match(statement):
+            dropped.setdefault(name_of(match[2]), number)
+        elif match := _ALTER.match(statement):
+            table, change = name_of(match[1]), match[2]
+            for one in _ADDED.finditer(change):
+                made.setdefault(f"{table}.{name_of(one[1])}", number)
+            for one in _DROP_COLUMN.finditer(change):
+                dropped.setdefault(f"{table}.{name_of(one[1])}", number)
+    return frozenset(name for name, number in made.items() if dropped.get(name, number + 1) > number)
 
 
 def types_in(text: str) -> dict[str, str]:
@@ -126,13 +163,22 @@ def acts_of(text: str, known: Known = Known(), around: str = "") -> Iterator[Act
 def _of_statement(statement: str, known: Known, around: str) -> Iterator[Act]:
     if match := _DROP.match(statement):
         kind, name = " ".join(match[1].lower().split()), name_of(match[2])
-        rebuilt = {name_of(one) for one in _RENAMED.findall(around)}
-        if name not in known.created and name not in rebuilt and kind != "materialized view":
+        copied = re.search(rf"\bFROM\s+(?:\w+\.)?[\"`\[]?{re.escape(name)}\b", around, re.IGNORECASE)
+        rebuilt = copied and name in {name_of(one) for one in _RENAMED.findall(around)}
+        if name not in known.created and not rebuilt and kind != "materialized view":
             yield Act(f"data.drop_{kind}", name, f"drops the {kind} {name}", _LOST)
-    elif match := _EMPTIED.match(statement):
+    elif match := _EMPTIED.match(_SET_ALL.sub("", statement)):
         name = name_of(match[1] or match[2])
         if name not in known.created:
             yield Act("data.empty", name, f"deletes all rows of {name}", "what they hold is lost")
+    elif match := _REPLACED.match(statement):
+        name = name_of(match[1])
+        yield Act("data.empty", name, f"replaces the table {name}", "what it held is lost")
+    elif match := _CASCADED.match(statement):
+        kind, name = match[1].lower(), name_of(match[2])
+        yield Act("data.drop_table", name, f"drops the {kind} {name} with all that uses it", _LOST)
+    elif match := _UPDATED.match(statement):
+        yield from _overwritten(name_of(match[1]), match[2], known)
     elif _RIGHTS.match(statement):
         text = " ".join(statement.split())[:80]
         yield Act("access.rights", text, f"changes who may do what: {text}", "data may become open to others")
@@ -140,25 +186,58 @@ def _of_statement(statement: str, known: Known, around: str) -> Iterator[Act]:
         yield from _altered(name_of(match[1]), match[2], known, around)
 
 
+def _overwritten(table: str, change: str, known: Known) -> Iterator[Act]:
+    """An UPDATE of all rows, of columns that were there; one made of its own value keeps something of it."""
+    if table in known.created or re.search(r"\b(?:WHERE|FROM|LIMIT)\b", _SET_ALL.sub("", change), re.IGNORECASE):
+        return
+    for match in _ASSIGNED.finditer(change):
+        column = name_of(match[1])
+        value = change[match.end() :].split(",")[0]
+        if f"{table}.{column}" not in known.created and not re.search(
+            rf"\b{re.escape(column)}\b", value, re.IGNORECASE
+        ):
+            yield Act(
+                "data.overwrite",
+                f"{table}.{column}",
+                f"overwrites {table}.{column} in every row",
+                "what was there is lost",
+            )
+            return
+
+
 def _altered(table: str, change: str, known: Known, around: str) -> Iterator[Act]:
     if table in known.created:
         return
+    for match in _PARTITION.finditer(change):
+        yield Act("data.drop_table", f"{table}.{match[1]}", f"drops a partition of {table}", _LOST)
+    for match in _COLUMN_RENAMED.finditer(change):
+        one, other = (name_of(name) for name in (match[1] or match[3], match[2] or match[4]))
+        if one != other and f"{table}.{one}" not in known.created:
+            title = f"renames the column {table}.{one} to {other}"
+            yield Act("data.rename", f"{table}.{one}", title, "what reads it by its old name breaks")
+    renamed = re.match(rf"\s*RENAME\s+(?:TO|AS)\s+({_NAME})", change, re.IGNORECASE)
+    if renamed and not re.search(rf"\bCREATE\b[^;]*\bTABLE\b[^;(]*\b{re.escape(table)}\b", around, re.IGNORECASE):
+        title = f"renames the table {table} to {name_of(renamed[1])}"
+        yield Act("data.rename", table, title, "what reads it by its old name breaks")
     for match in _DROP_COLUMN.finditer(change):
-        if (column := name_of(match[1])) not in known.created:
+        column = name_of(match[1])
+        if f"{table}.{column}" not in known.created:
             yield Act("data.drop_column", f"{table}.{column}", f"drops the column {table}.{column}", _LOST)
+    yield from _retyped(table, change, known, around)
+
+
+def _retyped(table: str, change: str, known: Known, around: str) -> Iterator[Act]:
     for match in _TYPED.finditer(change):
-        column, kind = name_of(match[1] or match[2]), match[3]
-        if column not in known.created and narrows(known.types.get(column, ""), kind):
+        column, kind = name_of(match[1] or match[2] or match[3] or match[4]), match[5]
+        if f"{table}.{column}" not in known.created and narrows(known.types.get(column, ""), kind):
             before = known.types.get(column, "what it is")
             title = f"narrows the column {table}.{column} from {before} to {kind.lower()}"
-            yield Act(
-                "data.narrow", f"{table}.{column}", title, "values that do not fit are cut, or stop the migration"
-            )
+            why = "values that do not fit are cut, or stop the migration"
+            yield Act("data.narrow", f"{table}.{column}", title, why)
     for match in _REQUIRED.finditer(change):
         column = name_of(match[1])
-        if column not in known.created and not re.search(
-            rf"\bUPDATE\b[^;]*\b{re.escape(column)}\b", around, re.IGNORECASE
-        ):
+        filled = re.search(rf"\bUPDATE\b[^;]*\b{re.escape(column)}\b", around, re.IGNORECASE)
+        if not filled:
             title = f"requires a value in {table}.{column}"
             yield Act("data.not_null", f"{table}.{column}", title, "rows without one stop the migration")
     for match in _ADDED.finditer(change):

@@ -22,9 +22,25 @@ _CLAP: Final = re.compile(r"#\[(?:arg|clap)\([^\]]*\blong(?:\s*=\s*\"([\w-]+)\")
 _OWN_TOOLS: Final = re.compile(r"(?:^|/)(?:scripts?|tools?|hack|bin|dev|bench(?:marks?)?|ci)/", re.IGNORECASE)
 _METHODS: Final = "get|post|put|patch|delete|head|options|all|any|Get|Post|Put|Patch|Delete|GET|POST|PUT|PATCH|DELETE|HandleFunc|Handle|route|api_route|websocket"
 _ROUTE: Final = re.compile(
-    rf"(?:@|\b)(?P<on>[A-Za-z_]\w*)?\.?\b(?P<method>{_METHODS})\(\s*(?:http\.Method\w+\s*,\s*)?f?[\"'`](?P<path>(?:[A-Z]+ )?/[^\"'`\s]*)[\"'`]"
+    rf"(?:@|\b)(?P<on>[A-Za-z_]\w*)?\.?\b(?P<method>{_METHODS})(?:<[^()\n]{{0,200}}>)?\(\s*(?:http\.Method\w+\s*,\s*)?f?[\"'`](?P<path>(?:[A-Z]+ )?/[^\"'`\s]*)[\"'`]"
     rf"|@(?P<annotated>(?:Get|Post|Put|Patch|Delete|Request)Mapping)\(\s*(?:(?:value|path)\s*=\s*)?\{{?\s*\"(?P<mapped>/[^\"]*)\""
     rf"|@(?P<nest>Get|Post|Put|Patch|Delete)\(\s*[\"'`](?P<nested>[^\"'`\s]*)[\"'`]"
+)
+_BY_METHOD: Final = re.compile(
+    r"\.\s*(?:on|route|add|handle|register|map|addRoute|Method|MethodFunc|Handle)\(\s*[\"'](?P<verb>GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS)[\"']\s*,\s*[\"'](?P<path>/[^\"'\s]*)[\"']"
+)
+_OBJECT: Final = re.compile(
+    r"\bmethod\s*:\s*[\"'](?P<verb>[A-Z]+)[\"']\s*,\s*(?:url|path)\s*:\s*[\"'](?P<path>/[^\"'\s]*)[\"']"
+)
+_LISTED: Final = re.compile(r"\broute\(\s*[\"'](?P<path>/[^\"']*)[\"'][^\n]*?methods\s*=\s*[\[({](?P<verbs>[^\])}\n]*)")
+_SWITCHED: Final = re.compile(
+    r"\bcase\s+(?:http\.Method(?P<go>\w+)|[\"'](?P<verb>GET|POST|PUT|PATCH|DELETE)[\"'])|\bMethod\s*==\s*http\.Method(?P<one>\w+)"
+)
+_COMMAND: Final = re.compile(
+    r"\badd_parser\(\s*[\"']([\w-]+)|@\w+\.command\(\s*(?:name\s*=\s*)?[\"']([\w-]+)|\.command\(\s*[\"'`]([\w-]+)|\bUse:\s*\"([\w-]+)|Command::new\(\s*\"([\w-]+)\""
+)
+_DEMANDED: Final = re.compile(
+    r"\badd_argument\(\s*[\"'](?P<name>[\w-]+)[\"'](?P<rest>[^\n]*)|@\w+\.(?P<click>argument|option)\(\s*[\"'](?P<own>[\w-]+)[\"'](?P<more>[^\n]*)|\brequiredOption\(\s*[\"'`](?P<option>[^\"'`\n]+)|MarkFlagRequired\(\s*\"(?P<flag>[\w-]+)"
 )
 _DJANGO: Final = re.compile(r"\b(?:path|re_path|url)\(\s*r?[\"'](?P<path>[^\"'\s]*)[\"']\s*,")
 _CLIENT: Final = re.compile(
@@ -36,7 +52,10 @@ def wire_acts(views: Sequence[View]) -> Iterator[Act]:
     """What the change takes away from those who call the program from outside."""
     yield from _gone(views, "api.option", "the command line option", _options)
     yield from _gone(views, "api.route", "the route", _routes)
+    yield from _gone(views, "api.command", "the command", _commands)
     for view in views:
+        if view.before is not None and view.after is not None and not _OWN_TOOLS.search(view.path):
+            yield from _demanded(view)
         if view.before is not None and view.ending in (".yml", ".yaml", ".json") and _is_openapi(view.before):
             yield from _openapi(view)
         elif view.before is not None and view.ending == ".proto":
@@ -87,10 +106,49 @@ def _routes(path: str, code: str) -> dict[str, int]:
         verb = re.sub(r"(?i)mapping|handlefunc|handle|api_route|route|request|any|all", "", method).upper()
         if verb or match["method"] or match["annotated"]:
             found.setdefault(f"{verb} {_shape_of(target)}".strip(), code.count("\n", 0, match.start()) + 1)
+    for pattern in (_BY_METHOD, _OBJECT, _LISTED):
+        for match in pattern.finditer(code):
+            verbs = re.findall(r"[A-Z]+", match["verbs"]) if "verbs" in match.groupdict() else [match["verb"]]
+            for verb in verbs:
+                found.setdefault(f"{verb} {_shape_of(match['path'])}", code.count("\n", 0, match.start()) + 1)
+    for match in _SWITCHED.finditer(code):
+        before = [one["path"] for one in _ROUTE.finditer(code[: match.start()]) if one["path"]]
+        if before:
+            verb = (match["go"] or match["verb"] or match["one"]).upper()
+            found.setdefault(f"{verb} {_shape_of(before[-1])}", code.count("\n", 0, match.start()) + 1)
     if path.endswith("urls.py"):
         for match in _DJANGO.finditer(code):
             found.setdefault(_shape_of("/" + match["path"].lstrip("^/")), code.count("\n", 0, match.start()) + 1)
     return found
+
+
+def _commands(path: str, code: str) -> dict[str, int]:
+    if _OWN_TOOLS.search(path):
+        return {}
+    return {
+        next(name for name in match.groups() if name): code.count("\n", 0, match.start()) + 1
+        for match in reversed(list(_COMMAND.finditer(code)))
+    }
+
+
+def _demanded(view: View) -> Iterator[Act]:
+    """An argument or option that the command line needs now."""
+    old, new = (set(_needed(text)) for text in (code_of(view.path, view.before or ""), view.code))
+    if not _DEMANDED.search(view.before or "") and not _OPTION.search(view.before or ""):
+        return
+    for name in sorted(new - old):
+        line = next((n for n, row in view.new_rows() if name in row), 1)
+        yield Act("api.option", name, f"the command line needs {name} now", _WHY, view.path, line, view.shown(line))
+
+
+def _needed(code: str) -> Iterator[str]:
+    for match in _DEMANDED.finditer(code):
+        rest = match["rest"] or match["more"] or ""
+        name = match["name"] or match["own"] or match["option"] or match["flag"]
+        positional = not name.startswith("-") and match["click"] != "option"
+        free = re.search(r"nargs\s*=\s*(?:[\"'][?*]|-1)|default\s*=|required\s*=\s*False", rest)
+        if match["option"] or match["flag"] or re.search(r"required\s*=\s*True", rest) or (positional and not free):
+            yield name
 
 
 def _shape_of(path: str) -> str:
