@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 
 from auto_dev.gates.base import GateContext, Judgement
@@ -20,7 +21,7 @@ from auto_dev.gates.danger.migrations import created_by, is_migration, migration
 from auto_dev.gates.danger.plan import plan_acts
 from auto_dev.gates.danger.production import production_acts
 from auto_dev.gates.danger.sql import Known, types_in
-from auto_dev.gates.danger.view import MOST, View, is_aside, is_script, views
+from auto_dev.gates.danger.view import MOST, View, is_aside, views
 from auto_dev.gates.danger.weaker import weaker_acts
 from auto_dev.gates.danger.wire import wire_acts
 from auto_dev.gates.decisions import ASKED
@@ -105,7 +106,7 @@ async def acts_of(context: GateContext) -> list[Act]:
         found += read(shown)
     base, head = context.base_sha, context.head_sha
     commits = [Commit(sha, frozenset(await context.paths(sha)), context.read) for sha in (base, head)]
-    found += await library_acts(shown, *commits)
+    found += await library_acts(shown, commits[0], commits[1], _spelled(words))
     return found
 
 
@@ -114,8 +115,8 @@ def _of_file(view: View, known: Known, story: str) -> list[Act]:
     migration = is_migration(view)
     if migration or view.ending == ".sql":
         found += migration_acts(view, known)
-    if is_script(view.path):
-        found += shell_acts(view)
+    if view.is_script:
+        found += shell_acts(view, known)
     if not migration:
         found += code_acts(view, known, story)
     found += access_acts(view)
@@ -160,6 +161,11 @@ async def _types(shown: Sequence[View], context: GateContext) -> dict[str, str]:
         data = await context.read(context.base_sha, path)
         found |= types_in(_text(data) or "")
     return found
+
+
+def _spelled(words: str) -> frozenset[str]:
+    """The names that the story spells as code."""
+    return frozenset(name for text in re.findall(r"`([^`\n]{1,200})`", words) for name in re.findall(r"\w+", text))
 
 
 def _words_of(story: Story) -> str:

@@ -19,6 +19,7 @@ _OPENED: Final = tuple(
             r"allow_origins\s*=\s*\[\s*[\"']\*[\"']", r"\borigins\s*[=:]\s*\[?\s*[\"']\*[\"']",
             r"CORS_(?:ALLOW_ALL_ORIGINS|ORIGIN_ALLOW_ALL)\s*=\s*True", r"Access-Control-Allow-Origin[\"']?\s*[,:=)]+\s*[\"']?\*",
             r"@CrossOrigin(?:\(\s*\)|\(\s*(?:origins\s*=\s*)?[\"']\*)", r"AllowAllOrigins:\s*true", r"AllowAnyOrigin\(\)",
+            r"Access-Control-Allow-Origin[\"']?\s*[,:\]=]\s*[=(]?\s*\w[\w.?\[\]\"'()]*\borigin\b", r"origin\s*:\s*\(?\w*,?\s*\w*\)?\s*=>\s*\w+\(\s*null\s*,\s*true", r"allow_origin_regex\s*=\s*r?[\"']\.\*",
             r"AllowedOrigins:\s*\[\]string\{\s*\"\*\"", r"\bcors\([^)\n]*origin\s*:\s*(?:[\"']\*[\"']|true)",
         )),
         ("access.tls", "does not check certificates", "anybody on the way can read and change what is sent", (
@@ -41,6 +42,14 @@ _OPENED: Final = tuple(
             r"\broles/(?:owner|editor)\b", r"\bcluster-admin\b", r"AdministratorAccess\b", r"permissions\s*:\s*write-all",
             r"\bverbs\s*:\s*\[\s*[\"']\*[\"']", r"\bprivileged\s*:\s*true", r"\bNOPASSWD\b", r"allowPrivilegeEscalation\s*:\s*true",
             r"[\"']?\bacl\b[\"']?\s*[=:]\s*[\"']?public-read", r"--allow-unauthenticated", r"\bpublicly_?accessible\s*[:=]\s*true",
+        )),
+        ("access.open", "lets everybody in without a password", "anybody may act in another's name", (
+            r"POSTGRES_HOST_AUTH_METHOD\W{1,4}trust", r"MYSQL_ALLOW_EMPTY_PASSWORD\W{1,4}(?:yes|true|1)", r"^\s*host\s+all\s+all\s+\S+\s+trust", r"PermitEmptyPasswords\s+yes", r"PermitRootLogin\s+yes",
+            r"ANONYMOUS_ENABLED\W{1,4}true", r"xpack\.security\.enabled\W{1,4}false", r"protected-mode\s+no", r"\bpull_request_target\b",
+        )),
+        ("credentials.default", "falls back on a secret that stands in the code", "anybody who reads it can sign and log in", (
+            r"(?:\.get|getenv|getOrDefault|env|fetch|config)\(\s*[\"']\w*(?:SECRET|SIGNING|PASSWORD|PRIVATE|JWT|AUTH|API_KEY|TOKEN)\w*[\"']\s*,\s*(?:default\s*=\s*)?[\"'][^\"']+[\"']",
+            r"(?:env|environ|config)[\w.\[\]\"']*(?:SECRET|SIGNING|PASSWORD|PRIVATE|JWT|API_KEY|TOKEN)\w*[\"'\])]*\s*(?:\?\?|\|\||\bor\b)\s*[\"'`][^\"'`]+",
         )),
         ("access.mode", "lets everybody write to a file", "every user and process of the machine may change it", (
             r"\bchmod(?:Sync)?\([^)\n]*0o?777", r"os\.Chmod\([^)\n]*0o?777", r"mode\s*[:=]\s*[\"']?0?777\b", r"umask\(\s*0o?0*\s*\)",

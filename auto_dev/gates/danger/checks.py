@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from auto_dev.gates.danger.guards import (
+    DRAWS,
     GUARD,
+    HASHES,
     MIDDLEWARE,
     VERDICT,
     answer,
@@ -90,6 +92,9 @@ class Scope:
     checks: list[Check] = field(default_factory=list)
     calls: set[str] = field(default_factory=set)
     looks: list[str] = field(default_factory=list)
+    sensitive: bool = False
+    hashes: set[str] = field(default_factory=set)
+    draws: set[str] = field(default_factory=set)
 
 
 def read_unit(path: str, source: str | None) -> Unit | None:
@@ -132,9 +137,9 @@ class _Reader:
             number += 1
             name = f"{own}#{number}"
         scope = Scope(name, line, last)
+        scope.sensitive = self.place or is_strong(name) or (self.strong and is_weak(name))
         self.found[name] = scope
-        sensitive = self.place or is_strong(name) or (self.strong and is_weak(name))
-        function = _Function(self, scope, sensitive, own)
+        function = _Function(self, scope, scope.sensitive, own)
         for one in decorators:
             function.guard_of(one, frozenset(), mark=True)
         function.block(body, frozenset())
@@ -268,10 +273,18 @@ class _Function:
         for part in walk(node):
             if isinstance(part, Call):
                 self.scope.calls.add(leaf(part))
+                self.made_of(dotted(part))
                 self.guard_of(part, path)
                 self.routed(part)
         for one in lambdas(node):
             self.reader.inner(self.scope, called_by(node, one), one.function)
+
+    def made_of(self, name: str) -> None:
+        """Note what is hashed and what is drawn at random."""
+        if found := HASHES.search(name):
+            self.scope.hashes.add(found[0].lower())
+        if found := DRAWS.search(name):
+            self.scope.draws.add(found[0].lower())
 
     def guard_of(self, node: Expr, path: Atoms, *, mark: bool = False) -> None:
         """A call that is a check by its name and its words. ``mark``: a decorator or a base class."""

@@ -9,14 +9,14 @@ from typing import Final
 from auto_dev.gates.danger.act import EXTERNAL, Act
 from auto_dev.gates.danger.shell import Done, done_by
 from auto_dev.gates.danger.sql import Known, acts_of
-from auto_dev.gates.danger.view import View, is_script
+from auto_dev.gates.danger.view import View, code_of
 
 _LOST: Final = "what it holds is lost"
 _DELETES: Final = tuple(
     (re.compile(pattern), title)
     for title, patterns in (
         ("deletes all records of a kind", (
-            r"\b(?P<what>\w+)\.objects\.all\(\)\.delete\(", r"\b(?P<what>\w+)\.query\.delete\(\)", r"\bquery\((?P<what>[\w.]+)\)\.delete\(",
+            r"(?P<what>[\w)]+)\.objects\.all\(\)\.(?:_raw_)?delete\(", r"\b(?P<what>\w+)\.query\.delete\(\)", r"\bquery\((?P<what>[\w.]+)\)\.delete\(",
             r"(?P<what>[\w.]+)\.deleteMany\(\s*(?:\{\s*\})?\s*\)", r"(?P<what>[\w.]+)\.delete_many\(\s*\{\s*\}",
             r"\b(?P<what>[A-Z]\w*)\.(?:destroy_all|delete_all)\b", r"\b(?P<what>[A-Z]\w*)(?:::|\.)truncate\(", r"\b(?P<what>\w+)\.destroy\(\s*\{[^}\n]*truncate\s*:\s*true",
             r"\bdelete\((?P<what>[A-Z]\w*)\)\s*\)\s*$",
@@ -36,7 +36,17 @@ _DELETES: Final = tuple(
     )
     for pattern in patterns
 )  # fmt: skip
+# Deleting the folder that a variable names; what is made to be thrown away is told by its name or by who made it.
+_TREE: Final = re.compile(
+    r"\b(?:rmtree|RemoveAll|remove_dir_all|rimraf|FileUtils\.rm_rf|deleteDirectory|emptyDir\w*|fs\.removeSync)\(\s*(?P<what>[^\n]{1,120})"
+    r"|\brm(?:Sync|dir|dirSync)?\(\s*(?P<node>[^\n{]{1,120})\{[^}\n]*recursive\s*:\s*true"
+)
+_PASSING: Final = re.compile(
+    r"(?i)te?mp|cache|build|dist\b|dist_|out(?:put|dir|_dir)?\b|work|scratch|stag|generat|target|coverage|node_modules|sandbox|clone|checkout|artifact|venv|test|fixture|preview|bundle|download"
+)
+_MADE_HERE: Final = re.compile(r"mkdtemp|TemporaryDirectory|MkdirTemp|TempDir|tempfile|os\.tmpdir|tmpdir\(|tempdir")
 _HARMLESS_PLACE: Final = re.compile(r"[\"'`]/(?:tmp|var/tmp)/")
+_DEFINED: Final = re.compile(r"(?:\b(?:def|function|func|fn|import|from|use)\s+|\)\s*)$")
 _SQL_CALL: Final = re.compile(
     r"\b(?:execute(?:many|script)?|executeSql|exec(?:ute_sql)?|Exec(?:Context)?|query(?:_raw|Raw)?|Query(?:Context)?|raw|text|sql|Sql|prepare|Prepare|run|"
     r"\$executeRaw(?:Unsafe)?|\$queryRaw(?:Unsafe)?|createNativeQuery|statement|unsafe)\s*[(`]\s*(?:\w+\s*,\s*)?(?:[fr]{0,2})?(?P<quote>\"\"\"|'''|[\"'`])?(?P<text>[^\n]{6,400})",
@@ -79,6 +89,15 @@ _HASHING: Final = re.compile(
     r"(?i)\b(?:bcrypt|argon2\w*|scrypt|pbkdf2\w*|make_password|check_password(?:_hash)?|generate_password_hash|password_hash|password_verify|PasswordHasher|compare_digest|timingSafeEqual)\b"
 )
 
+_MAKE_VARIABLE: Final = re.compile(r"\$\((\w+)\)")
+_SQL_ROW: Final = re.compile(r"^\s*(?:DROP|TRUNCATE|DELETE\s+FROM|ALTER\s+TABLE|UPDATE)\s+\S", re.IGNORECASE)
+_PIPED: Final = re.compile(r"\|\s*(?:sudo\s+)?(?:psql|mysql|mariadb|sqlite3|docker|kubectl)\b|<<<")
+_CLIENT_FIRST: Final = re.compile(r"^\s*(?:psql|mysql|mariadb|sqlite3)\b")
+_STOPS: Final = re.compile(
+    r"\bexit\s+[1-9]|\bread\s+-|\|\|\s*(?:exit|return|die)\b|\$\{\w+:\?|\bconfirm\b|--dry-run\b|--interactive\b|^set -[a-z]*[eu]",
+    re.IGNORECASE,
+)
+
 
 def code_acts(view: View, known: Known, story: str) -> Iterator[Act]:
     """What the new lines of a file do. ``story``: its words; an external effect that it asks for is no surprise."""
@@ -87,18 +106,41 @@ def code_acts(view: View, known: Known, story: str) -> Iterator[Act]:
         yield from _careless(view, number, row)
         yield from _outside(view, number, row, story)
         yield from _commands(view, number, row)
-        if view.ending != ".sql" and not is_script(view.path):
+        if view.ending != ".sql" and not view.is_script:
             yield from _statements(view, number, row, known)
     yield from _hashing(view)
 
 
-def shell_acts(view: View) -> Iterator[Act]:
+def shell_acts(view: View, known: Known = Known()) -> Iterator[Act]:
     """What the new commands of a script do."""
-    around = view.code
+    around = _MAKE_VARIABLE.sub(r"${\1}", view.code) if _is_make(view) else view.code
     for number, row in view.new_rows():
-        text = row.strip().lstrip("@-") if not view.ending else row
+        text = row.strip().lstrip("@-") if not view.ending or _is_make(view) else row
+        text = _MAKE_VARIABLE.sub(r"${\1}", text) if _is_make(view) else text
         for done in done_by(_joined(view, number, text), around):
             yield _placed(done, view, number)
+        if _SQL_ROW.match(row) or (_PIPED.search(row) and not _CLIENT_FIRST.match(row)):
+            for part in (row, *re.findall(r"[\"']([^\"'\n]{6,400})[\"']", row)):
+                for act in acts_of(part, known, around):
+                    yield Act(act.rule, act.subject, act.title, act.why, view.path, number, view.shown(number))
+    yield from _unguarded(view)
+
+
+def _is_make(view: View) -> bool:
+    return view.ending == ".mk" or "makefile" in view.name
+
+
+def _unguarded(view: View) -> Iterator[Act]:
+    """A script that destroys and that stopped itself in more cases before."""
+    if view.before is None or view.after is None:
+        return
+    old = [" ".join(row.split()) for row in code_of(view.old_path or view.path, view.before).split("\n")]
+    now = [" ".join(row.split()) for row in view.rows]
+    gone = [row for row in old if _STOPS.search(row) and row not in now]
+    came = [row for row in now if _STOPS.search(row) and row not in old]
+    if len(gone) > len(came) and any(done.tier == 4 for row in view.rows for done in done_by(row, "")):
+        title = "takes away what held a script back that destroys or deploys"
+        yield Act("shell.guard", f"{view.path}:{gone[0][:80]}", title, _LOST, view.path, 1, f"- {gone[0][:200]}")
 
 
 def _joined(view: View, number: int, text: str) -> str:
@@ -122,6 +164,18 @@ def deletions(view: View, number: int, row: str) -> Iterator[Act]:
             what = match["what"].strip("\"'`")
             yield Act("data.empty", what, f"{title}: {what[:60]}", _LOST, view.path, number, view.shown(number))
             return
+    match = _TREE.search(row)
+    if match is None or _DEFINED.search(row[: match.start()]) or _MADE_HERE.search(view.code):
+        return
+    what = (match["what"] or match["node"]).strip()
+    named = re.match(r"[\"'`]", what) is None or re.match(
+        r"[\"'`](?:\./)?(?:data|uploads?|storage|backups?|db|media|var)\b", what
+    )
+    if named and not _PASSING.search(what) and not _PASSING.search(view.name):
+        what = re.split(r"[,)]", what)[0][:60]
+        yield Act(
+            "shell.rm", what, f"deletes a folder with all below: {what}", _LOST, view.path, number, view.shown(number)
+        )
 
 
 def _careless(view: View, number: int, row: str) -> Iterator[Act]:
@@ -168,26 +222,39 @@ def _outside(view: View, number: int, row: str, story: str) -> Iterator[Act]:
 
 
 def _commands(view: View, number: int, row: str) -> Iterator[Act]:
-    if is_script(view.path) or view.ending == ".sql":
+    if view.is_script or view.ending == ".sql":
         return
     if view.name.startswith("dockerfile"):
-        text = re.sub(r"^\s*(?:RUN|CMD|ENTRYPOINT)\s+", "", row)
+        text = _command_in(re.sub(r"^\s*(?:RUN|CMD|ENTRYPOINT)\s+", "", row))
         yield from (_placed(d, view, number) for d in done_by(text) if d.rule not in ("shell.rm", "access.mode"))
     elif view.ending in (".yml", ".yaml"):
         text = re.sub(r"^\s*-?\s*(?:(?:run|script|command|cmd|shell|entrypoint)\s*:\s*[|>]?)?\s*", "", row)
-        yield from (_placed(d, view, number) for d in done_by(text.strip("\"'"), view.code))
+        yield from (_placed(d, view, number) for d in done_by(_command_in(text), view.code))
     elif view.name == "package.json":
         if match := re.match(r"\s*\"[\w:.-]+\"\s*:\s*\"(.*)\",?\s*$", row):
-            yield from (_placed(d, view, number) for d in done_by(match[1]) if d.tier != EXTERNAL)
+            text = match[1].replace('\\"', '"')
+            yield from (_placed(d, view, number) for d in done_by(text) if d.tier != EXTERNAL)
     elif match := _RUNS.search(row):
         yield from (_placed(d, view, number) for d in done_by(_as_command(match["args"])))
+
+
+def _command_in(text: str) -> str:
+    """A command of a settings file without the quotes around all of it, and a list of words as one."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        words = re.findall(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|([\w./-]+)", text[1:-1])
+        return " ".join(f"'{one}'" if " " in one else one for one in (a or b or c for a, b, c in words))
+    whole = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text.count(text[0]) == 2
+    return text[1:-1] if whole else text
 
 
 def _as_command(args: str) -> str:
     """The arguments of a call as a command's words: texts as they are, anything else as a variable."""
     first = re.match(r"\[?\s*[f]?[\"'`]([^\"'`]*\s[^\"'`]*)[\"'`]", args)
     if first:
-        return re.sub(r"\$?\{(\w+)[^}]*\}", r"$\1", first[1])  # one text: a whole command line
+        text = re.sub(r"\$?\{(\w+)[^}]*\}", r"$\1", first[1])  # one text: a whole command line
+        more = re.match(r"\s*\+\s*([A-Za-z_][\w.]*)", args[first.end() :])
+        return text + "$" + re.sub(r"\W", "_", more[1]) if more else text
     words = []
     for double, single, tick, name in _ARGUMENT.findall(args):
         if name in (

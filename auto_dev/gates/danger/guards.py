@@ -63,6 +63,14 @@ _ERRORS: Final = re.compile(
     r"^(?:Err[A-Z_]?\w*|err|errors?|Errorf|fail\w*|abort\w*|reject\w*|deny\w*|forbid\w*|unauthori[sz]ed\w*|panic|redirect\w*|"
     r"HttpResponse(?:Forbidden|Redirect)|\w*(?:Forbidden|Unauthorized|Denied|Error|Exception))$"
 )
+HASHES: Final = re.compile(
+    r"scrypt\w*|pbkdf2\w*|bcrypt|argon2\w*|hashpw|(?:make|generate)_password_hash|make_password|sha\d+|createhmac|hmac|blake2\w|md5|createhash",
+    re.IGNORECASE,
+)
+DRAWS: Final = re.compile(
+    r"token_(?:urlsafe|hex|bytes)|randomBytes|randomUUID|uuid4|getRandomValues|crypto\.rand|rand\.Read|urandom|SystemRandom|OsRng",
+    re.IGNORECASE,
+)
 VERDICT: Final = re.compile(
     r"^(?:_*(?:is|has|can|may|check|verify|valid\w*|allow\w*|authori[sz]\w*|permit\w*|authenticat\w*|compare|match\w*|ok|"
     r"should|ensure|require\w*|test_func|dispatch|trust\w*))|(?:allowed|valid|authorized|ok|matches|permission|permitted|access)$",

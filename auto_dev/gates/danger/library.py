@@ -42,16 +42,21 @@ class Commit:
         return data.decode("utf-8", "replace")[:1_000_000] if data is not None else None
 
 
-async def library_acts(views: Sequence[View], base: Commit, head: Commit) -> list[Act]:
-    """What the change takes from the users of the library, in Python, JavaScript, TypeScript and Go."""
+async def library_acts(
+    views: Sequence[View], base: Commit, head: Commit, ordered: frozenset[str] = frozenset()
+) -> list[Act]:
+    """What the change takes from the users of the library, in Python, JavaScript, TypeScript and Go.
+
+    ``ordered``: names that the story itself spells; a name may become one of them.
+    """
     code = [view for view in views if not is_aside(view.old_path or view.path)]
     found: list[Act] = []
     if any(_old(view).endswith(".py") for view in code):
-        found += await _python(code, base, head)
+        found += await _python(code, base, head, ordered)
     if any(_old(view).endswith(_JS) for view in code):
-        found += await _javascript(code, base, head)
+        found += await _javascript(code, base, head, ordered)
     if any(_old(view).endswith(".go") for view in code):
-        found += await _go(code, base, head)
+        found += await _go(code, base, head, ordered)
     return found
 
 
@@ -67,7 +72,10 @@ def _act(name: str, what: str, path: str, shape: Shape, views: Sequence[View]) -
 
 
 def _compared(
-    old: Mapping[str, Shape], new: Mapping[str, Shape], elsewhere: Mapping[str, Shape]
+    old: Mapping[str, Shape],
+    new: Mapping[str, Shape],
+    elsewhere: Mapping[str, Shape],
+    ordered: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[str, Shape, str]]:
     """Names of ``old`` that ``new`` breaks. A method that moved to another class of the change is inherited."""
     for name, shape in old.items():
@@ -79,14 +87,23 @@ def _compared(
                 yield name, shape, what if what.startswith(name) else f"{name}: {what}"
         elif member and new[owner].inherits and any(other.endswith(f".{member}") for other in elsewhere):
             continue
-        else:
+        elif not any(_is_renamed(name, other, old, {**elsewhere, **new}) for other in ordered):
             yield name, shape, f"{name} is gone"
+
+
+def _is_renamed(name: str, other: str, old: Mapping[str, Shape], now: Mapping[str, Shape]) -> bool:
+    """Whether ``other`` is what ``name`` was: called in the same way, with the same members."""
+    if other in old or other not in now or "." in name:
+        return False
+    members = {one[len(name) :] for one in old if one.startswith(f"{name}.") and _is_public(one)}
+    there = {one[len(other) :] for one in now if one.startswith(f"{other}.") and _is_public(one)}
+    return members == there and not breaks(name, old[name], now[other])
 
 
 # ── Python ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _python(views: Sequence[View], base: Commit, head: Commit) -> list[Act]:
+async def _python(views: Sequence[View], base: Commit, head: Commit, ordered: frozenset[str]) -> list[Act]:
     folders = await _packages(base)
     found: list[Act] = []
     everywhere: dict[str, Shape] = {}
@@ -108,7 +125,9 @@ async def _python(views: Sequence[View], base: Commit, head: Commit) -> list[Act
             found += await _of_curated(exported, folder, top, base, head, views, everywhere)
         for view in mine:
             if _old(view).endswith(".py") and view.before is not None:
-                found += _of_module(view, views, everywhere, curated=bool(exported), moved=await _moved_to(view, head))
+                found += _of_module(
+                    view, views, everywhere, ordered, curated=bool(exported), moved=await _moved_to(view, head)
+                )
     return found
 
 
@@ -118,7 +137,13 @@ async def _moved_to(view: View, head: Commit) -> Surface:
 
 
 def _of_module(
-    view: View, views: Sequence[View], everywhere: Mapping[str, Shape], *, curated: bool, moved: Surface
+    view: View,
+    views: Sequence[View],
+    everywhere: Mapping[str, Shape],
+    ordered: frozenset[str],
+    *,
+    curated: bool,
+    moved: Surface,
 ) -> Iterator[Act]:
     path = _old(view)
     old = python_surface(view.before or "")
@@ -135,7 +160,7 @@ def _of_module(
             if _is_public(name) and name != "__all__" and (shape.params is not None or name[:1].isupper())
         }
     now = dict(moved.names) | {name: everywhere.get(inner, Shape()) for name, (_, inner) in moved.passed_on.items()}
-    for name, shape, what in _compared(public, now, everywhere):
+    for name, shape, what in _compared(public, now, everywhere, ordered):
         if name in everywhere and "is gone" in what:
             continue  # moved within the library; its old place is an inner one
         yield _act(f"{path}:{name}", what, path, shape, views)
@@ -227,7 +252,7 @@ def _is_library(pyproject: str) -> bool:
 # ── JavaScript and TypeScript ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _javascript(views: Sequence[View], base: Commit, head: Commit) -> list[Act]:
+async def _javascript(views: Sequence[View], base: Commit, head: Commit, ordered: frozenset[str]) -> list[Act]:
     changed = {_old(view) for view in views if _old(view).endswith(_JS)}
     roots = sorted({root for path in changed if (root := _nearest(path, base)) is not None})
     found: list[Act] = []
@@ -239,7 +264,7 @@ async def _javascript(views: Sequence[View], base: Commit, head: Commit) -> list
             present = entry if entry in head.paths else next(iter(await _entries(head, root)), "")
             new = await _exports(head, present, set()) if present else {}
             names = {name: shape for name, (_, shape) in new.items()}
-            for name, shape, what in _compared({n: s for n, (_, s) in old.items()}, names, {}):
+            for name, shape, what in _compared({n: s for n, (_, s) in old.items()}, names, {}, ordered):
                 path = old[name][0]
                 if path in changed or entry in changed:
                     found.append(_act(f"{root}:{name}", what, path, shape, views))
@@ -318,7 +343,7 @@ def _resolved(commit: Commit, path: str, source: str) -> str:
 # ── Go ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _go(views: Sequence[View], base: Commit, head: Commit) -> list[Act]:
+async def _go(views: Sequence[View], base: Commit, head: Commit, ordered: frozenset[str]) -> list[Act]:
     folders = sorted(
         {
             posixpath.dirname(_old(view))
@@ -332,7 +357,7 @@ async def _go(views: Sequence[View], base: Commit, head: Commit) -> list[Act]:
             continue
         old, places = await _package(base, folder)
         new, _ = await _package(head, folder)
-        for name, shape, what in _compared(old, new, {}):
+        for name, shape, what in _compared(old, new, {}, ordered):
             found.append(_act(f"{folder}:{name}", what, places[name], shape, views))
     return found
 

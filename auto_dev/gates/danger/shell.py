@@ -17,13 +17,13 @@ _BEFORE: Final = frozenset(
     ("sudo", "doas", "time", "nohup", "nice", "exec", "command", "env", "xargs", "if", "while", "!")
 )
 _VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
-_GUARDED: Final = re.compile(r"\$\{\w+:[?-][^}]*\}")
+_GUARDED: Final = re.compile(r"\$\{\w+:(?:\?[^}]*|[-=](?![/~$.}])[^}]*)\}")
 _SET: Final = re.compile(
     r"""(?m)^[ \t]*(?:export |local |readonly |declare (?:-\w+ )?)?([A-Za-z_]\w*)\s*[:?]?="""
     r"""\s*("[^"\n]*"|'[^'\n]*'|[^\s#;]*)"""
 )
 _ROOTS: Final = re.compile(
-    r"^(?:/|/\*|~/?\*?|\.\./?\*?|\*|\./?\*|\.git/?)$"
+    r"^(?:/|/\*|~/?\*?|\.\./?\*?|\*|\.|\./?\*?|\.git/?)$"
     r"|^/(?!var/(?:lib/apt|cache|tmp)/|usr/share/(?:doc|man|locale))"
     r"(?:etc|usr|var|home|opt|srv|data|mnt|boot|root|lib|bin)(?:/[\w.@-]+){0,3}/?\*?$"
 )
@@ -72,10 +72,20 @@ class Command:
         return self.words()[: len(words)] == list(words)
 
 
+# What separates commands separates none in quotes; it is hidden there while commands are told apart.
+_QUOTED: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'", re.DOTALL)
+_HIDDEN: Final = {ord(mark): 0xE000 + number for number, mark in enumerate(";|&\n")}
+_SHOWN: Final = {there: chr(here) for here, there in _HIDDEN.items()} | {0xE010: ""}
+
+
+def _hidden(match: re.Match[str]) -> str:
+    return re.sub(r"\b(?:then|do|else)\b", lambda word: f"{word[0][0]}\ue010{word[0][1:]}", match[0].translate(_HIDDEN))
+
+
 def commands(text: str) -> Iterator[Command]:
     """The simple commands in ``text``."""
-    for part in _SEPARATOR.split(re.sub(r"\\\n", " ", text)):
-        tokens = [_unquoted(token) for token in _TOKEN.findall(part)]
+    for part in _SEPARATOR.split(_QUOTED.sub(_hidden, re.sub(r"\\\n", " ", text))):
+        tokens = [_unquoted(token).translate(_SHOWN) for token in _TOKEN.findall(part)]
         while tokens and (
             _ASSIGNMENT.match(tokens[0]) or tokens[0].rsplit("/", 1)[-1] in _BEFORE or tokens[0] in "@-(+"
         ):
@@ -93,10 +103,64 @@ def commands(text: str) -> Iterator[Command]:
 def done_by(text: str, around: str = "") -> Iterator[Done]:
     """What the commands in ``text`` do that a person must decide about. ``around``: the script that they stand in."""
     for command in commands(text):
+        if inner := _wrapped(command):
+            yield from done_by(inner, around)
         for rule in _BY_PROGRAM.get(command.program, ()):
             yield from rule(command, around)
+    if re.search(r"\brm\s+-\w*[rR]\w*\s+[^\n;|&]*(?:\$\((?!mktemp)|`)", text):
+        yield Done(
+            "shell.rm",
+            text.strip()[:60],
+            "deletes the folder that a command names",
+            "a wrong answer deletes something else",
+        )
     if found := re.search(r">\s*/dev/(?:sd|nvme|disk)\w*", text):
         yield Done("shell.device", found[0], "writes to a disk itself", "everything on it is lost")
+
+
+def _wrapped(command: Command) -> str:
+    """The command that a command runs: ``sh -c "…"``, ``ssh host "…"``, ``docker exec x …``."""
+    args = list(command.args)
+    program = command.program
+    if (
+        program in ("sh", "bash", "zsh", "dash", "su", "ash")
+        and (at := next((n for n, a in enumerate(args) if re.fullmatch(r"-\w*c", a)), None)) is not None
+    ):
+        return " ".join(args[at + 1 :])
+    if program == "eval":
+        return " ".join(args)
+    if program in ("timeout", "watch", "flock", "chroot", "runuser", "gosu", "stdbuf") and len(args) > 1:
+        return _joined(
+            args[
+                next((n for n, a in enumerate(args) if not a.startswith("-")), 0)
+                + (program not in ("watch", "stdbuf")) :
+            ]
+        )
+    if program == "ssh":
+        at = next(
+            (
+                n
+                for n, a in enumerate(args)
+                if not a.startswith("-") and (n == 0 or args[n - 1] not in ("-i", "-p", "-o", "-l", "-F", "-J"))
+            ),
+            len(args),
+        )
+        return " ".join(args[at + 1 :])
+    if program in ("docker", "podman", "kubectl", "docker-compose", "heroku", "fly", "flyctl") and {
+        "exec",
+        "run",
+    } & set(args[:3]):
+        at = next(n for n, a in enumerate(args) if a in ("exec", "run"))
+        rest = args[at + 1 :]
+        if "--" in rest:
+            return _joined(rest[rest.index("--") + 1 :])
+        places = [n for n, a in enumerate(rest) if a in _BY_PROGRAM or a in ("sh", "bash")]
+        return _joined(rest[places[0] :]) if places else ""
+    return ""
+
+
+def _joined(args: Sequence[str]) -> str:
+    return " ".join(f"'{arg}'" if re.search(r"[\s;|&]", arg) and "'" not in arg else arg for arg in args)
 
 
 def _unquoted(token: str) -> str:
@@ -112,8 +176,12 @@ def _settled(target: str, around: str) -> str:
 
     def value(match: re.Match[str]) -> str:
         given = values.get(match[1], "").strip("\"'")
-        if "mktemp" in given or (given and not given.startswith(("/", "~", "$", ".."))) or given.startswith("/tmp/"):  # noqa: S108
+        if "mktemp" in given or given.startswith("/tmp/"):  # noqa: S108
             return "set"
+        if given and not given.startswith(("/", "~", "$", "..")):
+            return given
+        if given.startswith(("$HOME", "${HOME")):
+            return match[0]
         if given.startswith("$(mktemp") or re.match(r"\$\{?\w+\}?/[\w.]", given) or _GUARDED.search(given):
             return "set"
         return match[0]
@@ -122,6 +190,9 @@ def _settled(target: str, around: str) -> str:
 
 
 def _rm(command: Command, around: str) -> Iterator[Done]:
+    for target in command.words():
+        if _PRECIOUS.search(target):
+            yield Done("shell.rm", target, f"deletes {target}", "it is not made again by a build")
     if not command.has("-r", "-R", "--recursive"):
         return
     for target in command.words():
@@ -137,10 +208,18 @@ def _rm(command: Command, around: str) -> Iterator[Done]:
             yield Done("shell.rm", target, f"deletes {target} with all below", "it is not made again by a build")
 
 
-def _find(command: Command, _: str) -> Iterator[Done]:
+_PRECIOUS: Final = re.compile(
+    r"\.(?:db|sqlite3?|dump|tfstate|bak|pem|rdb|mdb)$|(?:^|/)(?:pg_?data|backups?|uploads?|storage|database|migrations|\.git|\.ssh|\.aws|\.kube)(?:/\*?)?$"
+)
+
+
+def _find(command: Command, around: str) -> Iterator[Done]:
     words = command.words()
     deletes = "-delete" in command.args or ("-exec" in command.args and "rm" in command.args)
-    if deletes and words and (_ROOTS.match(words[0]) or words[0] in ("/", "~")):
+    narrow = any(arg in ("-name", "-iname", "-path", "-regex", "-mtime", "-mmin", "-empty") for arg in command.args)
+    where = _settled(words[0], around) if words else ""
+    wide = where.startswith(("/", "~")) and _ROOTS.match(where)
+    if deletes and words and (wide or (not narrow and ("$" in where or _ROOTS.match(where)))):
         yield Done("shell.rm", words[0], f"deletes what it finds below {words[0]}", "it is not made again by a build")
 
 
@@ -170,8 +249,14 @@ def _chmod(command: Command, _: str) -> Iterator[Done]:
 _WORLD: Final = re.compile(r"0?[0-7]{2}[2367]|[ug]*[ao][ugoa]*[+=][rxX]*w[rwxX]*")
 
 
+def _without_globals(command: Command) -> list[str]:
+    """The words of a git command without the values of what stands before its verb: ``git -C folder push``."""
+    valued = {number + 1 for number, arg in enumerate(command.args) if arg in ("-C", "-c", "--git-dir", "--work-tree")}
+    return [arg for number, arg in enumerate(command.args) if number not in valued and not arg.startswith("-")]
+
+
 def _git(command: Command, _: str) -> Iterator[Done]:
-    words = command.words()
+    words = _without_globals(command)
     verb = words[0] if words else ""
     rest = words[1:]
     if verb == "push":
@@ -190,10 +275,26 @@ def _git(command: Command, _: str) -> Iterator[Done]:
         yield Done("git.hard_reset", " ".join(rest), "resets a working copy by force", "what is not committed is lost")
     elif verb == "clean" and command.has("-f", "--force") and command.has("-d", "-x"):
         yield Done("git.clean", "", "deletes every file that is not committed", "what is not committed is lost")
+    elif verb in ("checkout", "restore") and rest[-1:] == ["."] and not command.has("--staged"):
+        yield Done("git.hard_reset", ".", "throws away changes that are not committed", "what is not committed is lost")
+    elif verb == "stash" and rest[:1] in (["drop"], ["clear"]):
+        yield Done("git.clean", "stash", "throws stashed changes away", "what is not committed is lost")
+    elif verb == "branch" and command.has("-D"):
+        yield Done("git.delete_branch", " ".join(rest), "deletes a branch by force", "what only it holds is lost")
+    elif (verb == "update-ref" and command.has("-d")) or (verb == "tag" and command.has("-d", "-f", "--force")):
+        yield Done(
+            "git.delete_branch", " ".join(rest), "deletes or moves a branch or tag", "what only it holds is lost"
+        )
+    elif verb == "gc" and any(arg.startswith("--prune=now") for arg in command.args):
+        yield Done("git.clean", "gc", "deletes what no branch reaches", "it cannot be brought back")
     elif verb in ("filter-branch", "filter-repo") or (verb == "reflog" and "expire" in rest):
         yield Done("git.rewrite", verb, "rewrites the history", "every clone has to follow")
     elif verb == "config" and re.search(r"sslverify\s+(?:false|0)", command.text, re.IGNORECASE):
         yield _TLS_OFF
+
+
+def _rewritten(command: Command, _: str) -> Iterator[Done]:
+    yield Done("git.rewrite", command.program, "rewrites the history", "every clone has to follow")
 
 
 _TLS_OFF: Final = Done(
@@ -221,6 +322,8 @@ def _kubectl(command: Command, _: str) -> Iterator[Done]:
             f"deletes {what or 'resources'} in a cluster",
             "what runs or is stored there is gone",
         )
+    elif verb == "scale" and any(re.fullmatch(r"--replicas=0", arg) for arg in command.args):
+        yield Done("infrastructure.delete", what, f"scales {what or 'a service'} to nothing", "what runs there stops")
     elif verb in ("uninstall", "drain"):
         yield Done(
             "infrastructure.delete", what, f"{verb}s {what or 'resources'} in a cluster", "what runs there stops"
@@ -282,6 +385,13 @@ def _docker(command: Command, _: str) -> Iterator[Done]:
         yield Done(
             "infrastructure.volume", "", "takes the services' volumes down with them", "the data in them is lost"
         )
+    elif words[1:2] == ["prune"] and command.has("-a", "--all", "-f", "--force") and words[:1] != ["builder"]:
+        yield Done(
+            "infrastructure.volume",
+            words[0],
+            f"deletes what docker keeps ({words[0]} prune)",
+            "what is not used right now is lost",
+        )
     elif words[:1] == ["push"]:
         yield Done(
             "external.publish", " ".join(words[1:2]), "publishes an image", "others may take it at once", EXTERNAL
@@ -299,6 +409,8 @@ def _database(command: Command, _: str) -> Iterator[Done]:
 _DROPS: Final = re.compile(
     r"\b(?:flushall|flushdb|dropdatabase|db:drop|db:reset|db:wipe|migrate:(?:fresh|refresh|reset)|pg:reset|drop-all|reset_db"
     r"|drop_database)\b|^dropdb\b|^mysqladmin\b.{0,200}\bdrop\b|migrate reset|--accept-data-loss|--force-reset"
+    r"|schema:drop|ecto\.(?:drop|reset)|db:schema:load|migrate:rollback --all|downgrade base|\bmigrate \S+ zero\b|drizzle-kit drop|goose (?:reset|down-to 0)"
+    r"|^migrate\b.{0,200}\b(?:drop|down -all)\b|^dbmate drop|sqlflush|dropdb|db drop|drop-database"
     r"|database drop|manage\.py flush|^flyway\b.{0,200}\bclean\b|^django-admin flush|^supabase db reset",
     re.IGNORECASE,
 )
@@ -321,6 +433,13 @@ def _cloud(command: Command, _: str) -> Iterator[Done]:
             "infrastructure.delete",
             text[:80],
             f"deletes in the cloud ({command.program} {text[:40]})",
+            "what it holds is gone",
+        )
+    elif command.has("--delete") and "sync" in words:
+        yield Done(
+            "infrastructure.delete",
+            text[:80],
+            f"deletes what the source has not ({command.program} sync)",
             "what it holds is gone",
         )
     elif re.search(r"(?:^| )(?:deploy|update-service|run deploy|create-deployment)(?: |$)", text):
@@ -372,6 +491,30 @@ def _open(command: Command, _: str) -> Iterator[Done]:
         yield Done("access.guard", text[:60], f"takes a guard down ({text[:40]})", "the machine is open after it")
 
 
+def _swept(command: Command, around: str) -> Iterator[Done]:
+    """Programs that delete or stop by the whole."""
+    text, words = command.text, command.words()
+    program = command.program
+    if program == "rsync" and any(arg.startswith("--delete") for arg in command.args):
+        yield Done(
+            "shell.rm", text[:60], "deletes what the source has not (rsync --delete)", "it is not made again by a build"
+        )
+    elif program == "rimraf" and any(
+        "$" in _settled(word, around) or _ROOTS.match(_settled(word, around)) for word in words
+    ):
+        yield Done("shell.rm", text[:60], f"deletes {text[7:60]} with all below", "it is not made again by a build")
+    elif program == "crontab" and command.has("-r"):
+        yield Done("shell.rm", "crontab", "removes the crontab", "what ran by it runs no more")
+    elif program in ("killall", "pkill") or (program == "kill" and command.has("-1") and "-9" in command.args):
+        yield Done("shell.kill", text[:60], f"ends processes by name ({text[:40]})", "it may be somebody else's")
+    elif program == "systemctl" and words[:1] in (["stop"], ["disable"], ["mask"]):
+        yield Done("infrastructure.delete", text[:60], f"stops a service ({text[:40]})", "what it served is gone")
+    elif program in ("reboot", "shutdown", "halt", "poweroff"):
+        yield Done("infrastructure.delete", program, "stops the machine", "what runs there stops")
+    elif program == "truncate" and re.search(r"(?:-s\s*0|--size=0)\b", text):
+        yield Done("data.empty", text[:60], f"empties a file ({text[:40]})", "what it held is lost")
+
+
 def _secrets(command: Command, _: str) -> Iterator[Done]:
     if _STORED.search(command.text):
         title = f"changes stored credentials ({command.text[:40]})"
@@ -397,7 +540,7 @@ def _table(*rows: tuple[str, Sequence[Rule]]) -> dict[str, tuple[Rule, ...]]:
 _CLIENTS: Final = (
     "psql mysql mariadb sqlite3 sqlcmd clickhouse-client dropdb mysqladmin redis-cli mongo mongosh rails rake npx prisma"
     " python python3 manage.py django-admin sequelize knex artisan php flyway liquibase dotnet heroku supabase pnpm yarn"
-    " npm bundle uv poetry"
+    " npm bundle uv poetry mix alembic typeorm drizzle-kit goose migrate dbmate bun deno sqlalchemy-utils"
 )
 _BY_PROGRAM: Final = _table(
     ("rm", [_rm]),
@@ -405,6 +548,7 @@ _BY_PROGRAM: Final = _table(
     ("mkfs mkfs.ext4 mkfs.xfs mkfs.btrfs wipefs fdisk parted dd shred", [_disk]),
     ("chmod", [_chmod]),
     ("git", [_git]),
+    ("bfg git-filter-repo", [_rewritten]),
     ("curl wget", [_transfer]),
     ("kubectl helm oc", [_kubectl]),
     ("terraform tofu terragrunt pulumi", [_terraform]),
@@ -416,4 +560,5 @@ _BY_PROGRAM: Final = _table(
     ("mail mailx sendmail mutt msmtp", [_mail]),
     ("ssh scp npm pip pip3 iptables ufw setenforce userdel", [_open]),
     ("vault gh aws gcloud", [_secrets]),
+    ("rsync rimraf crontab killall pkill kill systemctl reboot shutdown halt poweroff truncate", [_swept]),
 )

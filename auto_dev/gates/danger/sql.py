@@ -74,7 +74,7 @@ _EMPTIED: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _RIGHTS: Final = re.compile(
-    r"^GRANT\s+ALL\b|^GRANT\b.*\bTO\s+PUBLIC\b|^GRANT\b.*\bWITH\s+GRANT\s+OPTION|"
+    r"^GRANT\b|^ALTER\s+DEFAULT\s+PRIVILEGES\b|"
     r"^(?:ALTER|CREATE)\s+(?:ROLE|USER)\b.*\b(?:SUPERUSER|BYPASSRLS|CREATEROLE)\b|"
     r"^ALTER\s+TABLE\b.*\bDISABLE\s+ROW\s+LEVEL\s+SECURITY|^DROP\s+POLICY\b|^CREATE\s+POLICY\b.*\bUSING\s*\(\s*true\s*\)",
     re.IGNORECASE | re.DOTALL,

@@ -92,6 +92,11 @@ class View:
         """The syntax tree of a Python file, None of another or a broken one."""
         return parse(self.after) if self.ending == ".py" and self.after is not None else None
 
+    @property
+    def is_script(self) -> bool:
+        """Whether each of its lines is a command of a shell, by its name or its first line."""
+        return is_script(self.path) or re.match(r"#!\s*\S*(?:/|\s)(?:ba|z|k|da)?sh\b", self.after or "") is not None
+
     def new_rows(self) -> Iterator[tuple[int, str]]:
         """The new lines that hold code."""
         for number in sorted(self.fresh):

@@ -47,6 +47,30 @@ def weaker_acts(views: Sequence[View]) -> Iterator[Act]:
                 shown = before[check.line - 1].strip()[:200] if check.line <= len(before) else ""
                 title = f"{name} {how}"
                 yield Act("access.guard", f"{name}:{check.text[:120]}", title, _WHY, pair.view.path, line, f"- {shown}")
+            elif title := _softer(old, new, pairs):
+                line = min(max(new.line, 1), len(pair.view.rows))
+                yield Act("access.strength", title, title, _WHY, pair.view.path, line, pair.view.shown(line, 2))
+
+
+def _softer(old: Scope, new: Scope, pairs: Sequence[_Pair]) -> str:
+    """What a function of secrets no longer hashes, or draws at random; "" where something it calls does it now."""
+    if not old.sensitive:
+        return ""
+    helpers = [
+        scope
+        for pair in pairs
+        for name, scope in pair.after.items()
+        if name not in pair.before and name.rsplit(".", 1)[-1] in new.calls
+    ]
+    name = old.name or "the module"
+    hashes = new.hashes.union(*(one.hashes for one in helpers))
+    if old.hashes and not hashes:
+        return f"{name} no longer hashes ({', '.join(sorted(old.hashes)[:2])})"
+    if {"md5", "sha1"} & hashes - old.hashes and old.hashes:
+        return f"{name} hashes in a way that is broken"
+    if old.draws and not new.draws.union(*(one.draws for one in helpers)):
+        return f"{name} no longer draws at random ({', '.join(sorted(old.draws)[:2])})"
+    return ""
 
 
 def _read(view: View) -> _Pair | None:
