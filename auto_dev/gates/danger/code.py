@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from auto_dev.gates.danger.act import EXTERNAL, Act
-from auto_dev.gates.danger.shell import Done, done_by
+from auto_dev.gates.danger.command import Done
+from auto_dev.gates.danger.shell import done_by
 from auto_dev.gates.danger.sql import Known, acts_of
 from auto_dev.gates.danger.view import View, code_of
 
@@ -111,7 +112,7 @@ def code_acts(view: View, known: Known, story: str) -> Iterator[Act]:
     yield from _hashing(view)
 
 
-def shell_acts(view: View, known: Known = Known()) -> Iterator[Act]:
+def shell_acts(view: View, known: Known) -> Iterator[Act]:
     """What the new commands of a script do."""
     around = _MAKE_VARIABLE.sub(r"${\1}", view.code) if _is_make(view) else view.code
     for number, row in view.new_rows():
