@@ -19,10 +19,12 @@ from auto_dev.gates.credentials.names import (
     is_credential_name,
     is_generated,
     is_made_up,
+    is_of_the_program,
+    is_some_key,
     names_in,
     takes_bare_words,
 )
-from auto_dev.gates.credentials.values import is_credential, is_fake, is_placeholder, looks_random
+from auto_dev.gates.credentials.values import is_credential, is_fake, is_placeholder, looks_like_key, looks_random
 
 _QUOTED: Final = (
     r"""[bru]{0,2}(?:\\?"(?P<double>(?:[^"\\\n]|\\[^"\n]){6,600})\\?"|'(?P<single>(?:[^'\\\n]|\\.){6,600})'"""
@@ -212,6 +214,8 @@ def _given(name: str, match: re.Match[str], *, strict: bool, bare: bool) -> Hits
         # In code a bare word is an expression and in prose a word, unless it is a random one.
         if not bare and not looks_random(value := value.split("&", 1)[0], 20 if strict else 24):
             return
+    if (is_some_key(name) and not looks_like_key(value)) or (strict and is_of_the_program(name)):
+        return
     password = is_chosen_by_people(name)
     plain = _decoded(value) if len(value) < 200 else ""
     if plain.isprintable() and len(plain) > 3 and not is_credential(plain, password=password, strict=strict):

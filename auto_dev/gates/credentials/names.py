@@ -23,13 +23,20 @@ _ENDS: Final = re.compile(
     re.IGNORECASE,
 )
 _CAMEL: Final = re.compile(r"[a-z]Pass$")
+_KEY: Final = re.compile(r"(?:^|[_.-])(?:KEY|key)$|[a-z]Key$")
+_OF_THE_PROGRAM: Final = re.compile(
+    r"(?:session|cookie|csrf|jwt|hmac|signing|signature|fernet|encryption|auth|app|flask|django|hash)s?[_.-]?"
+    r"(?:secret|key)"
+    r"|^secret[_.-]?key$",
+    re.IGNORECASE,
+)
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # A word before the last one after which it is no credential: ``next_page_token``, ``publicKey``, ``max_tokens``.
 _BEFORE: Final = (
     "public publishable site page next continuation cursor sync resume csrf xsrf cancel cancellation design anon"
     " primary foreign sort partition cache idempotency translation i18n hot short no forgot reset confirm has is use"
     " max min num count total input output prompt completion stop start end special eos bos pad unk mask syntax lexer"
-    " lex type verify instrumentation commit git"
+    " lex type verify instrumentation commit git object row map dict json group range index query"
 )
 _HARMLESS: Final = frozenset(_BEFORE.split())
 _CHOSEN: Final = re.compile(r"pass|pwd?", re.IGNORECASE)
@@ -43,10 +50,11 @@ _DATA_ENDINGS: Final = (
     ".service", ".config", ".tfvars", ".ipynb",
 )  # fmt: skip
 _MADE_UP: Final = re.compile(
-    r"(?:^|/)(?:tests?|specs?|__tests__|testdata|test[_-]?data|fixtures?|mocks?|__mocks__|cassettes?|(?:__)?snapshots?(?:__)?|"
-    r"examples?|samples?|docs?|demo)/"
+    r"(?:^|/)(?:tests?|specs?|__tests__|testdata|test[_-]?data|(?:__)?fixtures?(?:__)?|mocks?|__mocks__|cassettes?|(?:__)?snapshots?(?:__)?|"
+    r"examples?|samples?|docs?|demo|e2e|cypress|playwright|stories|factories|stubs?|seeds?|testing|"
+    r"test[-_]?(?:utils?|helpers?|support))/"
     r"|(?:^|/)(?:test_[^/]*|conftest\.py|readme[^/]*|changelog[^/]*)$"
-    r"|[._-](?:test|tests|spec|example|sample|template|dist|tmpl|default)(?:\.\w+)?$|\.(?:md|mdx|rst|adoc|txt|html?)$",
+    r"|[._-](?:test|tests|spec|example|sample|template|dist|tmpl|default|dev|development|ci|stories|seed)(?:\.\w+)?$|\.(?:md|mdx|rst|adoc|txt|html?)$",
     re.IGNORECASE,
 )
 _GENERATED: Final = re.compile(
@@ -92,10 +100,20 @@ def names_in(row: str) -> Iterator[tuple[str, int, int]]:
 
 def is_credential_name(name: str) -> bool:
     """Whether a thing of this name may be a credential."""
-    if not (_ENDS.search(name) or _CAMEL.search(name)):
+    if not (_ENDS.search(name) or _CAMEL.search(name) or is_some_key(name)):
         return False
     words = [word.lower() for word in _WORDS.findall(name)]
     return words[-2] not in _HARMLESS if len(words) > 1 else True
+
+
+def is_some_key(name: str) -> bool:
+    """Whether the name says only that it is a key, which most often is none of those that open something."""
+    return _KEY.search(name) is not None and not (_ENDS.search(name) or _CAMEL.search(name))
+
+
+def is_of_the_program(name: str) -> bool:
+    """Whether a program signs or encrypts its own data with what has this name: a test sets one that opens nothing."""
+    return _OF_THE_PROGRAM.search(name) is not None
 
 
 def is_chosen_by_people(name: str) -> bool:

@@ -19,7 +19,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGN
 _HEX: Final = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _HASHED: Final = re.compile(
     r"sha(?:1|224|256|384|512)[-:]|md5[-:]|h1:|blake\w*[-:]|\{SS?HA\}|\$(?:1|2[abxy]|5|6|7|y|apr1|scrypt|argon2\w*|pbkdf2\S*)\$"
-    r"|pbkdf2|scrypt:|bcrypt|argon2",
+    r"|pbkdf2|scrypt[:$]|bcrypt|argon2|sha(?:1|256|512)\$|[0-9a-f]{16,64}[:$.][0-9a-f]{32,}$",  # the last: salt and hash
     re.IGNORECASE,
 )
 _SEALED: Final = re.compile(r"Ag[A-D][A-Za-z0-9+/=]{100,}|ENC\[.*")  # encrypted to be committed: Sealed Secrets, SOPS
@@ -41,7 +41,9 @@ _PLAIN_FACTS: Final = re.compile(
 _FAKE_WORDS: Final = re.compile(
     r"example|placeholder|change.?me|changeit|your|dummy|fake|sample|todo|fixme|redacted|insert|replace|xxxx|\*{3}|\.{3}|…|"
     r"1234567|abcdef|qwerty|foobar|foo.?bar|lorem|not.?a.?real|not.?real|invalid|secret.?here|key.?here|token.?here|"
-    r"deadbeef|cafebabe|hunter2|letmein|s3cr3t|0{6}|(.)\1{5}",
+    r"deadbeef|cafebabe|hunter2|letmein|s3cr3t|0{6}|(.)\1{5}|insecure|unsafe|generate|openssl|set.?me|fill.?in|"
+    r"do.?not.?use|horse.?battery|battery.?staple|super.?secret|not.?(?:so.?|very.?|a.?)?secret|for.?(?:local|dev|test|ci)|"
+    r"\b(?:dev(?:elopment)?|local|test(?:s|ing)?|ci|e2e|unit)[-_. ](?:only|secret|key|token|session|password|pass|pw)",
     re.IGNORECASE,
 )
 _OWN: Final = re.compile(r"sk-auto-dev-[0-9a-f]{48}")  # the gateway's, for one run: it opens nothing else
@@ -121,6 +123,11 @@ def looks_random(value: str, shortest: int = 16) -> bool:
     if len(pairs) >= 5 and sum(pair in _PAIRS for pair in pairs) > len(pairs) * wordy:
         return False
     return entropy(value) >= (3.3 if len(value) >= 20 else 3.0)
+
+
+def looks_like_key(value: str) -> bool:
+    """Whether a machine drew ``value`` from letters of both cases and digits: more than any name or hash has."""
+    return len(value) >= 28 and all(kind.search(value) for kind in _CLASSES[:3]) and looks_random(value, 28)
 
 
 def _chosen(value: str) -> bool:
