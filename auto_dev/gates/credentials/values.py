@@ -19,7 +19,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGN
 _HEX: Final = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _HASHED: Final = re.compile(
     r"sha(?:1|224|256|384|512)[-:]|md5[-:]|h1:|blake\w*[-:]|\{SS?HA\}|\$(?:1|2[abxy]|5|6|7|y|apr1|scrypt|argon2\w*|pbkdf2\S*)\$"
-    r"|pbkdf2|scrypt[:$]|bcrypt|argon2|sha(?:1|256|512)\$|[0-9a-f]{16,64}[:$.][0-9a-f]{32,}$",  # the last: salt and hash
+    r"|pbkdf2|scrypt[:$]|bcrypt|argon2|sha(?:1|256|512)\$|[0-9a-f]{16,64}[:$.][0-9a-f]{32,}$",  # last: salt and hash
     re.IGNORECASE,
 )
 _SEALED: Final = re.compile(r"Ag[A-D][A-Za-z0-9+/=]{100,}|ENC\[.*")  # encrypted to be committed: Sealed Secrets, SOPS
