@@ -46,10 +46,12 @@ from auto_dev.model import Route
 _SETUP: Final = re.compile(r"(?i)(?:set-?up|jest|vitest|mocha|playwright|karma|ava|helpers?|reporter|runner|env)")
 _SKIP: Final = frozenset(("skip", "xfail", "skipif", "skipTest", "importorskip"))
 _RESULT: Final = frozenset(("outcome", "excinfo", "exitstatus", "wasxfail", "exitCode", "testsfailed"))
+_BODIES: Final = frozenset(("runtest", "obj", "_obj"))
 _CHOICE: Final = frozenset(("markexpr", "keyword", "deselect", "ignore", "ignore_glob", "lf"))
-_ANSWERS: Final = frozenset(
-    ("pytest_ignore_collect", "pytest_pyfunc_call", "pytest_runtest_protocol", "pytest_runtest_call")
-)
+_ANSWERS: Final = frozenset((
+    "pytest_ignore_collect", "pytest_pyfunc_call", "pytest_runtest_protocol", "pytest_runtest_call",
+    "pytest_runtestloop", "pytest_collection", "pytest_pycollect_makeitem", "pytest_pycollect_makemodule",
+))  # fmt: skip
 _TESTERS: Final = frozenset(("it", "test", "describe", "expect", "assert"))
 _BEFORE: Final = frozenset(("beforeEach", "beforeAll", "before", "setup"))
 
@@ -121,7 +123,9 @@ def _python(unit: Unit) -> Iterator[Act]:
     for function in statements(unit.body):
         if not isinstance(function, Function):
             continue
-        if function.name.startswith("pytest_"):
+        if function.name == "load_tests":
+            yield Act(function.line, "a hook replaces tests", "load_tests")
+        elif function.name.startswith("pytest_"):
             yield from _hook(function)
         elif any(_for_all(decorator) for decorator in function.decorators):
             yield from _skipping(function.body, "a fixture for all tests skips them")
@@ -149,8 +153,10 @@ def _hook(function: Function) -> Iterator[Act]:
         for call in _calls(statement):
             name = leaf(call)
             owner = call.function.owner if isinstance(call.function, Member) else None
-            if name == "pytest_deselected" or (
-                name in ("remove", "pop", "clear") and owner is not None and leaf(owner) == "items"
+            if (
+                name == "pytest_deselected"
+                or (name in ("remove", "pop", "clear") and owner is not None and leaf(owner) == "items")
+                or (name in ("append", "extend", "insert") and owner is not None and leaf(owner) == "args")
             ):
                 yield Act(statement.line, "a hook deselects tests", canonical(call))
             elif name in ("force_result", "force_exception") or (
@@ -169,10 +175,12 @@ def _bound(statement: Bind) -> Iterator[Act]:
         if isinstance(target, Index) and leaf(target.owner) in ("items", "args", "testpaths"):
             ordered = isinstance(statement.value, Call) and leaf(statement.value) in ("sorted", "reversed", "list")
             together = getattr(statement.value, "operator", "") == "+"
-            if not (ordered or together):
+            if leaf(target.owner) != "items" or not (ordered or together):
                 yield Act(statement.line, "a hook deselects tests", f"{canonical(target)} = {text}")
         elif isinstance(target, Member) and target.name in _RESULT:
             yield Act(statement.line, "a hook changes the outcome of tests", f"{canonical(target)} = {text}")
+        elif isinstance(target, Member) and target.name in _BODIES and statement.value is not None:
+            yield Act(statement.line, "a hook replaces tests", f"{canonical(target)} = {text}")
         elif isinstance(target, Member) and target.name in _CHOICE and leaf(target.owner) == "option":
             yield Act(statement.line, "a hook deselects tests", f"{canonical(target)} = {text}")
 

@@ -102,7 +102,7 @@ _WEAK: Final = frozenset(("false", "off", "0", "none", "warn", "warning", "1", "
 _STRONG: Final = frozenset(("true", "error", "2", "strict", "standard", "deny", "forbid", "yes", "on"))
 _DESELECTS: Final = re.compile(
     r"--(?:ignore(?:-glob)?|deselect)[= ]\S+|(?<!\S)-k[= ]?(?:'[^']*'|\"[^\"]*\"|\S+)"
-    r"|(?<!\S)-m[= ]?(?:'not[^']*'|\"not[^\"]*\"|not\s\S+)|--collect-only|(?<!\S)--co\b|--setup-(?:only|plan)"
+    r"|(?<!\S)-m[= ]?(?:'[^']*'|\"[^\"]*\"|not\s\S+|\S+)|--collect-only|(?<!\S)--co\b|--setup-(?:only|plan)"
 )
 _FLOOR: Final = re.compile(r"--cov-fail-under[= ](\d+(?:\.\d+)?)")
 

@@ -105,7 +105,9 @@ def _spare(matched: Matched, old: Case, times: int, level: Level = Level.NOTHING
 
 def stands_for(check: Check) -> int:
     """For how many plain assertions one may stand, seen kindly."""
-    return max({"unknown": 3, "some error": 2, "error": 2, "error text": 3}.get(check.op, 1), check.parts)
+    return max(
+        {"unknown": 3, "some error": 2, "error": 2, "error text": 3, "error words": 3}.get(check.op, 1), check.parts
+    )
 
 
 def recomputed(old: Check, new: Check) -> frozenset[str]:

@@ -44,7 +44,10 @@ def side_of(change: Change, before: bytes | None, after: bytes | None) -> Side:
     was_named, is_named = is_test_path(old), is_test_path(change.path)
     had = before is not None and (was_named or looks_like_tests(old, before))
     # A runner that took the old name may not take the new one: tests in a renamed file count only if it still would.
-    has = after is not None and (is_named or (not was_named and (had or looks_like_tests(change.path, after))))
+    # Of a new file pytest looks at the name alone.
+    fresh = before is None and language_of(change.path) == "python"
+    looks = after is not None and not fresh and looks_like_tests(change.path, after)
+    has = after is not None and (is_named or (not was_named and (had or looks)))
     if change.mode == _SYMLINK and has:
         after = b""  # the link's target is no test source
     helps = not had and not has and _helps(old) and _helps(change.path) and before is not None and after is not None

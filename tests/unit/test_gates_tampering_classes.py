@@ -107,6 +107,8 @@ AS_STRONG = [
     ("js", "for (const row of rows()) expect(row.width).toBe(3);", "const all = rows().slice();\nfor (const row of all) expect(row.width).toBe(3);"),
     ("js", "const found = await load(1);\nexpect(found).toBe(2);", "await expect(load(1)).resolves.toBe(2);"),
     ("js", "expect(load(1)).toEqual({ a: 1 });", "const expected = { a: 1 };\nexpect(load(1)).toStrictEqual(expected);"),
+    ("js", "expect(() => load(1)).toThrow('odd');", "expect(() => load(1)).toThrow(OddError);"),
+    ("js", "expect(() => load(1)).toThrow('odd');", "expect(() => load(1)).toThrow(new OddError('odd'));"),
     ("js", "try { load(1); assert.fail('x'); } catch (e) { expect(e.message).toBe('odd'); }", "expect(() => load(1)).toThrow('odd');"),
     ("js", "expect(screen.getByText('a')).toBeTruthy();", "expect(screen.getByText('a')).toBeInTheDocument();"),
     ("js", "expect(screen.getByText('a')).toBeInTheDocument();", "expect(screen.getByRole('heading', { name: 'a' })).toBeInTheDocument();"),

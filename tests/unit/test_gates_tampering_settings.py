@@ -106,6 +106,9 @@ def test_a_setting_that_the_story_speaks_of_or_that_moved_is_only_noted() -> Non
         ("ci.yml", "test:\n  script:\n    - pytest -q\n", "test:\n  allow_failure: true\n  script:\n    - pytest -q\n"),
         ("ci.yml", "steps:\n  - run: pytest -q\n", "steps:\n  - run: pytest -q\n    continue-on-error: true\n"),
         ("ci.yml", "steps:\n  - run: pytest -q\n", "steps:\n  - run: pytest -q -k 'not b'\n"),
+        ("Makefile", "test:\n\tpytest\n", "test:\n\tpytest -m unit\n"),
+        ("Makefile", "test:\n\tpytest\n", "test:\n\tPYTEST_ADDOPTS='-k a' pytest\n"),
+        ("Makefile", "test:\n\tpytest\n", "test:\n\tpytest tests/unit/test_a.py::test_a\n"),
         ("tox.ini", "[testenv]\ncommands = pytest tests\n", "[testenv]\ncommands = pytest tests/unit\n"),
     ],
 )  # fmt: skip
@@ -149,6 +152,8 @@ HOOKS = [
     ("tests/conftest.py", "def pytest_sessionfinish(session, exitstatus):\n    session.exitstatus = 0\n"),
     ("tests/conftest.py", "def pytest_ignore_collect(collection_path):\n    return 'slow' in str(collection_path)\n"),
     ("tests/conftest.py", "def pytest_pyfunc_call(pyfuncitem):\n    try:\n        pyfuncitem.obj()\n    except AssertionError:\n        pass\n    return True\n"),
+    ("tests/conftest.py", "def pytest_load_initial_conftests(args):\n    args[:] = ['-k', 'not b'] + args\n"),
+    ("tests/conftest.py", "def pytest_runtest_call(item):\n    item.obj = lambda: None\n"),
     ("tests/conftest.py", "import unittest\nunittest.TestCase.assertEqual = lambda *a: None\n"),
     ("tests/conftest.py", "import os\ndef pytest_unconfigure(config):\n    os._exit(0)\n"),
     ("pkg/a/main_test.go", "package a\n\nfunc TestMain(m *testing.M) {\n\tm.Run()\n\tos.Exit(0)\n}\n"),
@@ -208,3 +213,10 @@ def test_hooks_that_prepare_tests_pass(path: str, added: str) -> None:
 )
 def test_patterns_mean_files(pattern: str, path: str, expected: bool) -> None:
     assert covers(pattern, path) is expected
+
+
+@pytest.mark.parametrize("path", ["tests/unit/check_a.py", "tests/unit/_test_a.py", "docs/a.py"])
+def test_tests_that_moved_into_a_file_that_pytest_does_not_take_are_gone(path: str) -> None:
+    moved = {name: text for name, text in TESTS.items() if name != "tests/unit/test_a.py"}
+    assert judge(TESTS, {**moved, path: TESTS["tests/unit/test_a.py"]}).route is Route.REPAIR
+    assert judge(TESTS, {**moved, "tests/unit/test_z.py": TESTS["tests/unit/test_a.py"]}).route is Route.PROCEED

@@ -104,8 +104,10 @@ def by_row(row: Row, call: Call, shift: int = 0) -> list[Claim]:
 def thrown(subject: Expr, kind: Expr | None, text: Expr | None, general: frozenset[str]) -> Claim:
     """The claim that ``subject`` fails with an error of type ``kind``; one of the ``general`` types says little."""
     said = isinstance(text, Literal) and text.text.strip("/^$i") in ("", ".*", ".+")
+    if isinstance(kind, Call) and isinstance(kind.argument(0), Literal) and text is None:
+        return Claim("error text", subject, kind)  # toThrow(new OddError("odd"))
     if text is not None and not said:
-        return Claim("error text", subject, text)
+        return Claim("error text" if kind is not None else "error words", subject, text)
     if kind is None or leaf(kind) in general:
         return Claim("some error", subject, None)
     return Claim("error", subject, kind)

@@ -45,6 +45,7 @@ OPS: Final[dict[str, tuple[Level, str]]] = {
     "eq": (Level.EXACT, "an exact comparison"),
     "some error": (Level.TRUTH, "a look whether anything fails"),
     "error": (Level.PATTERN, "a look at the error's type"),
+    "error words": (Level.PATTERN, "a look at the error's text"),
     "error text": (Level.EXACT, "a look at the error's type and text"),
     "called": (Level.TRUTH, "a look whether it is called"),
     "call count": (Level.PATTERN, "a count of its calls"),
@@ -53,7 +54,7 @@ OPS: Final[dict[str, tuple[Level, str]]] = {
     "unknown": (Level.EXACT, "an assertion of its own kind"),
 }
 
-_ERRORS: Final = frozenset(("some error", "error", "error text", "runs"))
+_ERRORS: Final = frozenset(("some error", "error", "error words", "error text", "runs"))
 _CALLS: Final = frozenset(("called", "call count", "some call", "called with"))
 _EMPTY: Final = frozenset(("true", "false", "null", "undefined", '""', "0", "[]", "{}", "()"))
 
