@@ -82,15 +82,24 @@ _SQL: Final = re.compile(rf"(?i)\b(?:password|identified\s{{1,3}}(?:with\s{{1,3}
 _COMMAND: Final = re.compile(
     rf"\b(?:mysql(?:dump|admin|import)?|mariadb|sshpass)\b[^\n|;&]{{0,200}}?\s-p ?(?:{_QUOTED}|{_BARE})"
 )
+_CURL: Final = re.compile(
+    r"\bcurl\b[^\n|;&]{0,400}?\s(?:-u|--user)[ =]{0,3}[\"']?[\w.@-]{1,64}:(?P<bare>[^\s\"'`@]{8,256})"
+)
+_COOKIE: Final = re.compile(
+    r"(?i)cookies?\b[^\n]{0,80}?\b(?:\w{0,20}sess\w{0,20}|sid|\w{0,20}auth\w{0,20})[\"']?\s{0,3}[=:]\s{0,3}[\"']?"
+    r"(?P<value>[\w.~+/%=-]{20,600})"
+)
 _PAIRED: Final = re.compile(
     rf"(?i)\bauth\s{{0,3}}[=:]\s{{0,3}}[(\[]\s{{0,3}}[\"'][^\"'\n]{{1,128}}[\"']\s*,\s*{_QUOTED}"
 )
 _BEARER: Final = re.compile(r"(?i)(?:^|[\s\"'`:-])bearer\s{1,3}(?P<value>[\w.~+/=-]{20,600})")
+_HASHES: Final = re.compile(r"(?i)commit|hash|sha\d|revision|digest|checksum|finger|etag|\bid\b")
 _PLAIN_HEX: Final = re.compile(r"[0-9a-fA-F]+[.,;:)]?")
 _SIGNED: Final = re.compile(rf"(?i)\bjwt\.(?:sign|verify|encode|decode)\([^\n]{{1,120}}?,\s*{_QUOTED}")
 _OF_PEOPLE: Final = {
     _LOGIN: "a password in a login", _PAIRED: "a password in a login", _SQL: "a password in SQL",
-    _COMMAND: "a password in a command", _KEYED: "a signing key in the code", _SIGNED: "a signing key in the code",
+    _COMMAND: "a password in a command",
+    _CURL: "a password in a command", _KEYED: "a signing key in the code", _SIGNED: "a signing key in the code",
 }  # fmt: skip
 _HEADER: Final = re.compile(
     r"""(?i)\bauthorization\b["'\]]*\s*[:,=]\s*[fbru]{0,2}["'`]?\s*(?P<scheme>basic|bearer|token)\s+"""
@@ -122,7 +131,7 @@ _ENCODED: Final = re.compile(r"(?m)^\s+(?P<name>[\w.$-]{1,80}):[ \t]*(?P<value>[
 _NEEDLES: Final = (
     b"pass", b"pwd", b"secret", b"token", b"key", b"credential", b"://", b"akia", b"asia", b"authorization", b"jwt",
     b"_auth", b"@tcp", b"@unix", b"sig=", b"log", b"sign", b"auth", b":aa", b"pw",
-    b"bearer", b"identified", b"hmac", b"fernet", b"cipher", b"mysql", b"mariadb",
+    b"bearer", b"identified", b"hmac", b"fernet", b"cipher", b"mysql", b"mariadb", b"curl", b"cookie",
 )  # fmt: skip
 _LONG: Final = 4_000  # characters of a row that are looked at at once
 _OVERLAP: Final = 800
@@ -185,7 +194,7 @@ def _of_row(row: str, *, strict: bool, bare: bool) -> Hits:
         for pattern in (_GIVEN, _PAIR, _CALLED, _ATTRIBUTE, _OTHERWISE):
             if match := pattern.match(row, end):
                 yield from _given(name, match, strict=strict, bare=bare)
-        if (match := _SPOKEN.match(row, end)) and not _PLAIN_HEX.fullmatch(match["bare"]):
+        if (match := _SPOKEN.match(row, end)) and not (_PLAIN_HEX.fullmatch(match["bare"]) and _HASHES.search(row)):
             yield from _given(name, match, strict=strict, bare=False)
         for pattern in _bare_ones(row, begin):
             if match := pattern.match(row, end):
@@ -258,7 +267,7 @@ def _of_connections(row: str, *, strict: bool) -> Hits:
 
 
 def _of_headers(row: str, *, strict: bool) -> Hits:
-    for match in _BEARER.finditer(row):
+    for match in (*_BEARER.finditer(row), *_COOKIE.finditer(row)):
         if _is_drawn(match["value"]):
             yield "a token in a header", match["value"]
     for match in _HEADER.finditer(row):
