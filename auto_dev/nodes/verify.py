@@ -127,7 +127,8 @@ async def gate_context_of(
         run_command=bench.run,
         earlier=await _earlier(context, round_number) if round_number else (),
         former=await _former(context) if context.follows else (),
-        attempts_left=context.policy.run.repair_attempts - state.get("repairs", 0),
+        # A person who has accepted something has seen the work: no other turn for better evidence.
+        attempts_left=0 if state.get("waived") else context.policy.run.repair_attempts - state.get("repairs", 0),
         trials=bench,
         paths=once(history.paths),
         leaks=leaving.leaks,
