@@ -15,6 +15,7 @@ from auto_dev.gates.syntax.code import Bind, Call, Do, Expr, Group, Lambda, Leav
 from auto_dev.gates.syntax.lower_javascript import lower_javascript
 from auto_dev.gates.syntax.lower_python import lower_python
 from auto_dev.gates.syntax.parse import TooLong
+from auto_dev.gates.yamls import documents
 
 Settings = dict[str, tuple[str, ...]]
 
@@ -37,7 +38,8 @@ def read_settings(path: str, source: bytes) -> Settings:
         elif name in _INI or suffix in (".ini", ".cfg"):
             _ini(text, found)
         elif suffix in (".yml", ".yaml"):
-            _flatten(yaml.safe_load(text), "", found)
+            for document in documents(text):
+                _flatten(document, "", found)
         elif suffix in (".json", ".jsonc", ".json5") or name in _JSON:
             _objects(lower_javascript(b"settings = " + source), found)
         elif suffix in _SCRIPTS:

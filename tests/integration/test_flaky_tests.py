@@ -31,7 +31,8 @@ def flaky(runs: Path, failing: str) -> str:
 
 
 def prepare(project: Any, files: dict[str, str], turns: list[str], *, command: str = PYTEST, more: str = "") -> Any:
-    config = f"[[gates.command]]\nname = \"tests\"\nrun = '''{command}'''\n[run]\nrepair_attempts = 1\n"
+    config = "[gates]\nadvisory = ['proof']\n"  # that there is no new test is no matter here
+    config += f"[[gates.command]]\nname = \"tests\"\nrun = '''{command}'''\n[run]\nrepair_attempts = 1\n"
     made = project({"A-1": []}, config=config + more)
     files = {"app.py": "x = 1\n", ".gitignore": "agent.sh.*\n__pycache__/\n", **files}
     for name, text in files.items():

@@ -296,7 +296,7 @@ assert open(W["objects"] + "/pack").read() == "canary-4711"
 open(W["wt"] + "/new", "w").write("written")
 open(W["wt"] + "/a/b/new", "w").write("written")
 open(os.environ["HOME"] + "/cache", "w").write("written")
-for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"): open(place + "/x", "w").write("x")
+for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"): open(place + "/auto-dev-only-inside", "w").write("x")
 assert open(W["wt"] + "/.git").read().startswith("gitdir")
 assert subprocess.run(["sh", "-c", "exit 5"]).returncode == 5
 a, b = os.openpty()
@@ -308,7 +308,7 @@ print("all good")
     done, said = await world.attempt(script, world.sandbox.enter(world.box))
     assert (done.exit_code, said.strip()) == (0, "all good"), said
     assert (Path(world.paths["wt"]) / "new").read_text() == "written"
-    assert not Path("/tmp/x").exists()
+    assert not Path("/tmp/auto-dev-only-inside").exists()
 
 
 AS_USER = """

@@ -32,6 +32,7 @@ from auto_dev.gates.syntax.code import (
     walk,
 )
 from auto_dev.gates.syntax.names import names
+from auto_dev.gates.yamls import documents
 
 Flat = dict[str, Any]
 ENDLESS: Final = (
@@ -56,7 +57,7 @@ def flat_of(path: str, source: str) -> Flat:
         if ending == "json":
             return _flattened(json.loads(source))
         if ending in ("yml", "yaml"):
-            return _flattened(list(yaml.safe_load_all(source)))
+            return _flattened(documents(source))
         if ending == "toml":
             return _flattened(tomllib.loads(source))
     except (ValueError, yaml.YAMLError, RecursionError):

@@ -11,6 +11,7 @@ import yaml
 
 from auto_dev.gates.danger.act import Act
 from auto_dev.gates.danger.view import View, code_of
+from auto_dev.gates.yamls import documents
 
 _WHY: Final = "whoever uses it has to change"
 _OPTION: Final = re.compile(
@@ -166,7 +167,9 @@ def _is_openapi(text: str) -> bool:
 
 def _loaded(text: str | None) -> dict[str, Any]:
     try:
-        value = json.loads(text or "{}") if (text or "").lstrip().startswith("{") else yaml.safe_load(text or "")
+        value = (
+            json.loads(text or "{}") if (text or "").lstrip().startswith("{") else (documents(text or "") or [None])[0]
+        )
     except (ValueError, yaml.YAMLError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
