@@ -417,7 +417,7 @@ SELECT DISTINCT e.value ->> 'fingerprint' AS fingerprint
 SELECT s.id AS story_id, s.title, s.priority, s.spec ->> 'created_at' AS created_at,
        array(SELECT jsonb_array_elements_text(coalesce(s.spec -> 'depends_on', '[]'))) AS depends_on,
        coalesce(p.branch, r.branch) AS branch, coalesce(p.head_sha, r.head_sha) AS head_sha, p.state, r.stacked_on,
-       r.status AS run_status
+       r.status AS run_status, r.base_sha
   FROM stories s
   LEFT JOIN pull_requests p ON p.project_id = s.project_id AND p.story_id = s.id
   LEFT JOIN LATERAL (SELECT * FROM runs r WHERE r.project_id = s.project_id AND r.story_id = s.id

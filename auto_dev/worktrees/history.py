@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from auto_dev.errors import GitError
 from auto_dev.model import NewCommit
@@ -14,6 +16,7 @@ from auto_dev.worktrees.names import require_sha
 from auto_dev.worktrees.parse import LOG_FORMAT, Commit, FileChange, Link
 
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color")
+_REMEMBERED: Final = 2_000  # changes between two commits
 
 
 class MergeConflictError(GitError):
@@ -43,12 +46,23 @@ class History:
     def __init__(self, at: GitAt, identity: Identity | None = None) -> None:
         self._at = at
         self._identity = identity or Identity()
+        self._touched: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
 
     async def changes(self, base_sha: str, head_sha: str) -> list[FileChange]:
         """The changed files between two commits, renames found. Attributes that an agent wrote have no say."""
         shas = require_sha(base_sha), require_sha(head_sha)
         output = await self._at.run("diff-tree", "-r", "-z", "-M", "--raw", "--numstat", "--no-abbrev", *_PLAIN, *shas)
         return parse.changes(output.stdout)
+
+    async def touched(self, base_sha: str, head_sha: str) -> frozenset[str]:
+        """The paths that change between two commits, old and new names; remembered, since commits never change."""
+        key = (base_sha, head_sha)
+        if key not in self._touched:
+            found = await self.changes(base_sha, head_sha)
+            self._touched[key] = frozenset(name for change in found for name in (change.path, change.old_path) if name)
+            if len(self._touched) > _REMEMBERED:
+                self._touched.popitem(last=False)
+        return self._touched[key]
 
     async def read(self, rev: str, path: str) -> bytes | None:
         """The bytes of a file at a commit (of a symlink: its target); None when there is no file of this name."""
@@ -134,6 +148,12 @@ class History:
             "rev-parse", "--quiet", "--verify", "--end-of-options", f"{ref}^{{commit}}", ok=(0, 1)
         )
         return output.text or None
+
+    async def refs(self, prefix: str) -> dict[str, str]:
+        """Every ref below ``prefix`` (with its last slash) and the object that it stands at, in one process."""
+        output = await self._at.run("for-each-ref", "--format=%(refname) %(objectname)", prefix)
+        rows = (row.rpartition(" ") for row in output.text.splitlines())
+        return {name: sha for name, _, sha in rows}
 
     async def conflicts(self, one: str, other: str) -> tuple[str, ...]:
         """The files that would conflict if two commits were merged."""
