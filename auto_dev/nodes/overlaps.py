@@ -29,7 +29,7 @@ _HUNK: Final = 3_000  # characters
 
 async def _near(history: History, row: DictRow, touched: set[str], other: str) -> bool:
     """Whether the other branch is here and touches what this story touches. With a hundred stories open most do not."""
-    if row["base_sha"] is None:
+    if not row["base_sha"]:  # its run has only begun
         return await history.has(other)
     try:
         return _may_clash(touched, await history.touched(row["base_sha"], other))
@@ -77,7 +77,7 @@ async def _with_story(
     state: StoryState, context: RunContext, row: DictRow, touched: set[str], other: str | None
 ) -> Clash | None:
     history, head = context.services.worktrees.history, state["head_sha"]
-    if other is None or _stacked(context, row) or not await _near(history, row, touched, other):
+    if not other or _stacked(context, row) or not await _near(history, row, touched, other):
         return None
     if await history.is_ancestor(other, head) or await history.is_ancestor(head, other):
         return None
